@@ -4,11 +4,11 @@
 `--card`. A card is a judge's only where judge, wording and engine are the same.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from h3eval.config import read_json
 from h3eval.errors import ConfigError
 from h3eval.text import canonical, digest
 from h3eval.types import Json
@@ -24,11 +24,8 @@ Card = Mapping[str, Any]
 
 def read_card(path: Path) -> Card:
     """A card that `h3eval calibrate` wrote. Raise ConfigError for any other file."""
-    try:
-        card = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: can't be read as a judge card: {error}") from error
-    if not isinstance(card, dict) or not set(NEEDED) <= card.keys() or not isinstance(card["line"], str):
+    card = read_json(path)
+    if not set(NEEDED) <= card.keys() or not isinstance(card["line"], str):
         raise ConfigError(f"{path}: not a judge card: h3eval calibrate writes them")
     if card["schema_version"] != SCHEMA_VERSION:
         raise ConfigError(

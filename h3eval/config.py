@@ -1,5 +1,6 @@
 """What the user asked for, checked: model specs, judge specs, suites. Loads no model."""
 
+import json
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -126,6 +127,17 @@ def read_toml(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{file}: {error}") from error
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """A JSON object. Raise ConfigError naming the file."""
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{file}: can't be read as JSON: {str(error).splitlines()[0]}") from error
+    if not isinstance(value, dict):
+        raise ConfigError(f"{file}: expected a JSON object")
+    return value
 
 
 def check_table(where: str, table: Mapping[str, Any], allowed: Mapping[str, type]) -> None:

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from h3eval.backends import _demo, _weights
-from h3eval.config import ModelSpec
+from h3eval.config import ModelSpec, read_json
 from h3eval.errors import BackendError, ConfigError
 from h3eval.types import Call, Fault
 
@@ -77,7 +77,7 @@ class Local:
             if not find_spec("gguf"):
                 raise BackendError("GGUF files need one more package: pip install gguf")
             return _weights.CAUSAL
-        return _weights.kinds(_weights.read_json(path / "config.json"), model)
+        return _weights.kinds(read_json(path / "config.json"), model)
 
 
 def one_of(spec: ModelSpec, key: str, allowed: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import platformdirs
 from huggingface_hub import hf_hub_download, snapshot_download
 
+from h3eval.config import read_json
 from h3eval.errors import BackendError, ConfigError
 from h3eval.text import digest
 
@@ -94,17 +95,6 @@ def kinds(config: dict[str, Any], model: str) -> frozenset[str]:
             "nor a sequence classifier"
         )
     return CAUSAL
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object. Raise ConfigError naming the file."""
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{file}: {first_line(error)}") from error
-    if not isinstance(value, dict):
-        raise ConfigError(f"{file}: expected a JSON object")
-    return value
 
 
 def weights_digest(path: Path) -> str:

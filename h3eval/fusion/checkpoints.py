@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from h3eval.config import read_json
 from h3eval.errors import ConfigError
 
 TOKENIZER_FILES = (
@@ -173,14 +174,6 @@ def layers(names: list[str]) -> Iterator[tuple[str, list[str]]]:
         key = ".".join(parts[:3]) if parts[:2] == ["model", "layers"] else name
         groups.setdefault(key, []).append(name)
     yield from groups.items()
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    try:
-        found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{file}: {error}; expected a model's folder in Hugging Face form") from error
-    return found
 
 
 def write_json(file: Path, value: Any) -> None:

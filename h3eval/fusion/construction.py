@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from h3eval.config import read_json
 from h3eval.errors import ConfigError
 from h3eval.fusion.architectures import FAMILIES, Form, activation, check_alike, family
-from h3eval.fusion.checkpoints import Checkpoint, Writer, copy_tokenizer, digest, layers, opened, read_json
+from h3eval.fusion.checkpoints import Checkpoint, Writer, copy_tokenizer, digest, layers, opened
 from h3eval.fusion.folders import REPORT
 from h3eval.fusion.modeling_mixture import PROJECTIONS, Vectors
 from h3eval.fusion.settings import Construction, Settings

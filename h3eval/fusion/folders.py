@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from h3eval.config import read_json
 from h3eval.errors import ConfigError
 from h3eval.folder import RunLock
-from h3eval.fusion.checkpoints import read_json, write_json
+from h3eval.fusion.checkpoints import write_json
 
 SETTINGS = "fusion_settings.json"
 REPORT = "fusion_report.json"

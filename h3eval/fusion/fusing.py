@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from transformers import AutoTokenizer
 
+from h3eval.config import read_json
 from h3eval.errors import ConfigError
 from h3eval.fusion import routing, serving, training
 from h3eval.fusion.architectures import chosen_format, family
-from h3eval.fusion.checkpoints import Checkpoint, copy_tokenizer, digest, read_json, write_json
+from h3eval.fusion.checkpoints import Checkpoint, copy_tokenizer, digest, write_json
 from h3eval.fusion.construction import CODE, Built, construct, form, parts
 from h3eval.fusion.folders import REPORT, working
 from h3eval.fusion.modeling_mixture import mixtures

@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from h3eval.config import read_json
 from h3eval.errors import ConfigError
 from h3eval.merge import kernels
-from h3eval.merge.checkpoints import Checkpoint, Tensor, read_header, read_json
+from h3eval.merge.checkpoints import Checkpoint, Tensor, read_header
 from h3eval.merge.kernels import F32
 
 CONFIG = "adapter_config.json"

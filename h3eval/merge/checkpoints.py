@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from h3eval.config import read_json
 from h3eval.errors import ConfigError
 from h3eval.merge import kernels
 from h3eval.merge.kernels import F32
@@ -137,17 +138,6 @@ class Checkpoint:
 
 def _path(file: File) -> Path:
     return file.path
-
-
-def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object. Raise ConfigError for anything else."""
-    try:
-        made = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{file}: can't be read as JSON: {error}") from error
-    if not isinstance(made, dict):
-        raise ConfigError(f"{file}: not a JSON object")
-    return made
 
 
 def open_checkpoint(folder: Path) -> Checkpoint:

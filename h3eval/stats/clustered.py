@@ -4,9 +4,10 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import special
 
+from h3eval.stats.arrays import student_quantile
 from h3eval.stats.estimates import UNIT, Direction, bounds, nothing
+from h3eval.stats.intervals import cluster_se
 from h3eval.types import Estimate, Score
 
 
@@ -31,11 +32,9 @@ def clustered_mean(
     values, clusters = np.asarray(scores, dtype=float).reshape(-1, 2).T
     n, total = len(values), math.fsum(values)
     value = total / n
-    _, place = np.unique(clusters, return_inverse=True)
-    sums = np.bincount(place, weights=values - value)
-    count = len(sums)
-    se = math.sqrt(count / (count - 1) * float(sums @ sums)) / n if count > 1 else None
-    half = None if se is None else float(special.stdtrit(count - 1, 0.975)) * se
+    count = len(np.unique(clusters))
+    se = cluster_se(values, clusters) if count > 1 else None
+    half = None if se is None else student_quantile(0.95, count - 1) * se
     return Estimate(
         metric, value, n, failed,
         se=se,

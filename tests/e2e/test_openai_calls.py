@@ -175,6 +175,15 @@ def test_closing_waits_for_what_is_under_way(server: ScriptedServer) -> None:
     assert sum(isinstance(each.answer, Reply) for each in journal.attempts.values()) == posts
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt, also where the shell started the tests with SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_waits_for_what_is_under_way(server: ScriptedServer) -> None:
     server.behave = lambda seen: Act(delay_s=0.4 if seen.n else 0.0)
     journal = MemoryJournal()
@@ -188,6 +197,7 @@ def test_ctrl_c_waits_for_what_is_under_way(server: ScriptedServer) -> None:
     assert not journal.open
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_second_ctrl_c_leaves_open_attempts(server: ScriptedServer) -> None:
     server.behave = lambda seen: Act(hang=True) if seen.n else None
     journal, main = MemoryJournal(), threading.get_ident()

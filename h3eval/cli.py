@@ -269,6 +269,10 @@ def _merging(commands: "Commands[argparse.ArgumentParser]") -> None:
     merge.add_argument("--embeddings", help="where vocabularies differ: refuse, intersect or base")
     merge.add_argument("--shard-size", help="largest weights file, as 5GB (default: as the base's)")
     _flag(merge, "--threads", type=_count, help="processors to use (default: all); the result is the same")
+    merge.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto",
+        help="where tsvm and r_tsvm decompose matrices (default: a GPU if there is one)",
+    )  # fmt: skip
     merge.add_argument("--dry-run", action="store_true", help="check everything, and say what would be done")
     sweep = _command(commands, "sweep", "sweeping:sweep", "merge at many points, evaluate each, keep the unbeaten")
     sweep.add_argument("config", help="a recipe and what to vary (.toml); see docs/merge.md")

@@ -18,7 +18,7 @@ from h3eval.errors import ConfigError
 from h3eval.terminal import PLAIN_EVERY_S, output, say
 
 try:
-    from h3eval.merge import engine, recipe, report
+    from h3eval.merge import engine, matrices, recipe, report
     from h3eval.merge.plan import Plan, plan
     from h3eval.merge.shards import Output, layout
 except ModuleNotFoundError as error:
@@ -37,10 +37,10 @@ def merge(args: Namespace) -> int:
         return 0
     if not args.out:
         raise ConfigError("--out: name the folder of the result")
-    out = Path(args.out)
+    out, where = Path(args.out), device(made, args.device)
     with Output(out, made.jobs, shard) as writing:
         with progress(sum(job.bytes_in + job.bytes_out for job in made.jobs)) as step:
-            result = engine.run(made, writing, args.threads or engine.cores(), report.files(made), step)
+            result = engine.run(made, writing, args.threads or engine.cores(), report.files(made), step, where)
         told = report.warnings(made, result)
         text = report.report(made, result, told)
         files = {report.REPORT: report.text(text), report.CARD: report.card(made, text)}
@@ -49,6 +49,14 @@ def merge(args: Namespace) -> int:
         say(f"note: {line}")
     say(f"merged: {out}")
     return 0
+
+
+def device(made: Plan, asked: str) -> matrices.Where:
+    """Where matrices are decomposed, for the methods that do. Raise ConfigError for a GPU that isn't there."""
+    if asked == "cpu" or not made.recipe.chosen.method.whole:
+        return matrices.here
+    found: matrices.Where | None = importlib.import_module("h3eval.merge.gpu").device(asked)
+    return found or matrices.here
 
 
 def read(args: Namespace) -> recipe.Recipe:

@@ -66,14 +66,21 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def run(plan: Plan, output: Output, threads: int, files: Sequence[File], progress: Progress) -> Result:
+def run(
+    plan: Plan,
+    output: Output,
+    threads: int,
+    files: Sequence[File],
+    progress: Progress,
+    where: matrices.Where = matrices.here,
+) -> Result:
     """Fill the output's files, and take the inputs' digests. Raise ConfigError for NaN, and DiskFull."""
     chosen = plan.recipe.chosen
     with _threads(threads) as pool:
         hashes = {str(file.path): pool.submit(file.sha256) for file in files}
         # Sums go over models in the order of their names, so that theirs in the recipe does not matter.
         order = sorted(range(len(chosen.labels)), key=lambda at: chosen.labels[at])
-        work = Work(plan, chosen.sorted(), order, output, pool, progress)
+        work = Work(plan, chosen.sorted(), order, output, pool, progress, where)
         with matrices.single_threaded() if chosen.method.whole else contextlib.nullcontext():
             tensors = Workers(pool, threads if chosen.method.whole else threads + 1).each(work.tensor, plan.jobs)
         return Result(tensors, {path: future.result() for path, future in hashes.items()})
@@ -93,13 +100,15 @@ class Work:
     """Everything the jobs of one merge share."""
 
     def __init__(
-        self, plan: Plan, chosen: Chosen, order: Sequence[int], output: Output, pool: Executor, progress: Progress
-    ) -> None:
+        self, plan: Plan, chosen: Chosen, order: Sequence[int], output: Output, pool: Executor, progress: Progress,
+        where: matrices.Where,
+    ) -> None:  # fmt: skip
         self.chosen = chosen
         self.order = order
         self.output = output
         self.pool = pool
         self.progress = progress
+        self.where = where
         self.family: Family = Plain() if chosen.method.whole else family(chosen)
         self.combination = combination(chosen)
         self.sums = threading.local()
@@ -166,7 +175,7 @@ class Work:
         tally = Tally(len(job.parts))
         tally.see(values, job, self.chosen.labels)
         tally.count(values)
-        merged, facts = matrices.merge(self.chosen, job, values)
+        merged, facts = matrices.merge(self.chosen, job, values, self.where)
         tally.merged = kernels.squares(merged)
         written = np.empty(job.bytes_out, np.uint8)
         rounded(np.add(merged, base, out=base, casting="same_kind"), job, written)

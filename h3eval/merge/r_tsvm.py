@@ -4,14 +4,14 @@ From the 3H merging paper's equations 6 to 11 and appendix A; where these contra
 open, a switch says so. With equal weights and the default rank this is TSVM.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+from array_api_compat import array_namespace, device
 
 from h3eval.merge import tsvm
-from h3eval.merge.kernels import F32, F64
+from h3eval.merge.tsvm import Array
 
 OUTLIER_SIGMAS = 3.0
 
@@ -32,34 +32,36 @@ class Options:
     clamp_rank: bool = False
 
 
-def merge(changes: F32, options: Options) -> tuple[F64, dict[str, Any]]:
-    """The merged change, (m, n), of changes (T, m, n), and what was chosen on the way."""
+def merge(changes: Array, options: Options) -> tuple[Array, dict[str, Any]]:
+    """The merged change, (m, n) in float64, of changes (T, m, n), and what was chosen on the way."""
     alpha = outlier_weights(changes)
     sparsity = small_share(changes, options)
     rank = chosen_rank(changes.shape, sparsity, options)
-    scale = alpha * (len(changes) if options.weights == "mean1" else 1)
+    scale = [each * (len(changes) if options.weights == "mean1" else 1) for each in alpha]
     build = _truncated if options.order == "truncate_first" else _orthogonalized
-    facts = {"alpha": alpha.tolist(), "omega": sparsity, "rank": rank, "short_side": min(changes.shape[1:])}
+    facts = {"alpha": alpha, "omega": sparsity, "rank": rank, "short_side": min(changes.shape[1:])}
     return build(changes, scale, rank), facts
 
 
-def outlier_weights(changes: F32) -> F64:
+def outlier_weights(changes: Array) -> list[float]:
     """α (eq. 8): each model's share of the L1 norm that stands out of its row by three standard deviations."""
+    xp = array_namespace(changes)
     masses = []
     for change in changes:
-        size = np.abs(change.astype(np.float64))
-        limit = size.mean(axis=1, keepdims=True) + OUTLIER_SIGMAS * size.std(axis=1, keepdims=True)
-        masses.append(float(size[size >= limit].sum()))
+        size = xp.abs(xp.astype(change, xp.float64))
+        limit = xp.mean(size, axis=1, keepdims=True) + OUTLIER_SIGMAS * xp.std(size, axis=1, keepdims=True)
+        masses.append(float(xp.sum(size[size >= limit])))
     total = sum(masses)
-    return np.array(masses) / total if total > 0 else np.full(len(changes), 1 / len(changes))
+    return [mass / total if total > 0 else 1 / len(changes) for mass in masses]
 
 
-def small_share(changes: F32, options: Options) -> float:
+def small_share(changes: Array, options: Options) -> float:
     """Ω (eq. 10): the share of changes that are smaller than epsilon."""
+    xp = array_namespace(changes)
     unit = 1.0
     if options.epsilon_mode == "rms":
-        unit = float(np.sqrt(np.mean(np.square(changes, dtype=np.float64))))
-    return float(np.mean(np.abs(changes) < options.epsilon * unit))
+        unit = float(xp.sqrt(xp.mean(xp.square(xp.astype(changes, xp.float64)))))
+    return float(xp.mean(xp.astype(xp.abs(changes) < options.epsilon * unit, xp.float64)))
 
 
 def chosen_rank(shape: tuple[int, ...], sparsity: float, options: Options) -> int:
@@ -71,23 +73,24 @@ def chosen_rank(shape: tuple[int, ...], sparsity: float, options: Options) -> in
     return min(rank, max(short // models, 1)) if options.clamp_rank else rank
 
 
-def _truncated(changes: F32, scale: F64, rank: int) -> F64:
+def _truncated(changes: Array, scale: Sequence[float], rank: int) -> Array:
     parts = [tsvm.leading(change, rank) for change in changes]
     return tsvm.joined(
         [tsvm.Directions(part.left, part.values * each, part.right) for part, each in zip(parts, scale, strict=True)]
     )
 
 
-def _orthogonalized(changes: F32, scale: F64, rank: int) -> F64:
+def _orthogonalized(changes: Array, scale: Sequence[float], rank: int) -> Array:
     """Polar factors of all directions of all models together, then the first `rank` of each model's."""
+    xp = array_namespace(changes)
     short = min(changes.shape[1:])
-    parts = [np.linalg.svd(change.astype(np.float64), full_matrices=False) for change in changes]
-    left = tsvm.polar(np.concatenate([u for u, _, _ in parts], axis=1))
-    right = tsvm.polar(np.concatenate([v for _, _, v in parts], axis=0).T).T
-    total: F64 = np.zeros(changes.shape[1:])
+    parts = [xp.linalg.svd(xp.astype(change, xp.float64), full_matrices=False) for change in changes]
+    left = tsvm.polar(xp.concat([u for u, _, _ in parts], axis=1))
+    right = tsvm.polar(xp.concat([v for _, _, v in parts], axis=0).T).T
+    total = xp.zeros(changes.shape[1:], dtype=xp.float64, device=device(changes))
     for model, ((_, values, _), each) in enumerate(zip(parts, scale, strict=True)):
         chosen = slice(model * short, model * short + rank)
-        total += (left[:, chosen] * (each * values[:rank])) @ right[chosen]
+        total = total + (left[:, chosen] * (each * values[:rank])) @ right[chosen]
     return total
 
 

@@ -5,11 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from h3eval.merge import r_tsvm, tsvm
+from h3eval.errors import ConfigError
+from h3eval.merge import gpu, r_tsvm, tsvm
+from h3eval.merge.gpu import Device
 from h3eval.merge.r_tsvm import Options
 
 Array = NDArray[np.float64]
@@ -46,6 +49,28 @@ def relative(made: Array, wanted: Array) -> float:
 def test_tsvm_is_its_formula(models: int, shape: tuple[int, int]) -> None:
     held = changes(models, *shape)
     assert relative(tsvm.merge(held), plain(held, [1.0] * models, min(shape) // models)) < 1e-8
+
+
+@pytest.mark.parametrize("order", ["truncate_first", "orthogonalize_first"])
+@pytest.mark.parametrize("mode", ["absolute", "rms"])
+@pytest.mark.parametrize("held", [changes(3, 48, 100), changes(3, 100, 48), np.zeros((2, 8, 9), np.float32)])
+def test_another_device_gives_the_same(held: NDArray[np.float32], mode: str, order: str) -> None:
+    """PyTorch's arithmetic, as on a GPU, here on the processor."""
+    options, device = Options(epsilon_mode=mode, order=order), Device("cpu")
+    made, facts = device(lambda on: r_tsvm.merge(on, options), held)
+    wanted, told = r_tsvm.merge(held, options)
+    assert isinstance(made, np.ndarray)
+    assert np.linalg.norm(made - wanted) <= 1e-8 * np.linalg.norm(wanted)
+    assert facts["rank"] == told["rank"]
+    np.testing.assert_allclose([*facts["alpha"], facts["omega"]], [*told["alpha"], told["omega"]], rtol=1e-9)
+
+
+def test_a_gpu_that_is_not_there_is_refused() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    assert gpu.device("auto") is None
+    with pytest.raises(ConfigError, match="use --device cpu"):
+        gpu.device("cuda")
 
 
 def test_tsvm_of_one_model_is_that_model() -> None:
@@ -89,7 +114,7 @@ def test_outlier_weights_are_equation_8() -> None:
             mass += row[row >= limit].sum()
         masses.append(mass)
     np.testing.assert_allclose(r_tsvm.outlier_weights(held), np.array(masses) / sum(masses), rtol=1e-9)
-    assert r_tsvm.outlier_weights(held).argmax() == 1
+    assert np.argmax(r_tsvm.outlier_weights(held)) == 1
     flat = np.zeros((4, 3, 3), np.float32)
     np.testing.assert_allclose(r_tsvm.outlier_weights(flat), 0.25)
 

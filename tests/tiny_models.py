@@ -86,20 +86,20 @@ def llama(folder: Path, template: bool = False, head_dim: int = 8) -> Path:
     return _saved(LlamaForCausalLM, config, folder)
 
 
-def mistral(folder: Path) -> Path:
+def mistral(folder: Path, head_dim: int = 8) -> Path:
     """A causal Mistral with a sliding window of 16."""
     size = len(tokenizer(folder))
-    config = MistralConfig(vocab_size=size, pad_token_id=2, sliding_window=16, **SIZES)
+    config = MistralConfig(vocab_size=size, pad_token_id=2, head_dim=head_dim, sliding_window=16, **SIZES)
     return _saved(MistralForCausalLM, config, folder)
 
 
-def gemma3(folder: Path) -> Path:
+def gemma3(folder: Path, head_dim: int = 8) -> Path:
     """A causal Gemma 3: sliding windows of 16 in two layers, full attention in one."""
     size = len(tokenizer(folder))
     config = Gemma3TextConfig(
         vocab_size=size,
         pad_token_id=2,
-        head_dim=8,
+        head_dim=head_dim,
         sliding_window=16,
         layer_types=["sliding_attention", "sliding_attention", "full_attention"],
         **SIZES,

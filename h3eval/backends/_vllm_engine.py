@@ -19,6 +19,8 @@ Answers = Iterator[tuple[Call, Reply | Fault]]
 Ask = tuple[Call, Encoded]
 # As many as `logprob_token_ids` of vLLM takes.
 MOST_LOGPROBS = 128
+CPU_BLOCK = 32
+"""Tokens that vLLM's cache of prefixes keeps together; its CPU kernels want multiples of 32."""
 
 
 class Engine:
@@ -36,8 +38,10 @@ class Engine:
             "disable_log_stats": True,
             "use_tqdm_on_load": False,
             "seed": 0,
-            "enforce_eager": current_platform.is_cpu(),
         }
+        if current_platform.is_cpu():
+            # Blocks of 128, its default there, are longer than most questions: choices would share nothing.
+            arguments |= {"enforce_eager": True, "block_size": CPU_BLOCK}
         try:
             self.llm: Any = LLM(**arguments | options)
         except (OSError, ValueError, RuntimeError, AssertionError) as error:
@@ -79,21 +83,16 @@ class Engine:
     def _score(self, calls: Sequence[Call]) -> Answers:
         asks, faults = _local.encoded(calls, lambda call: self.prompts.pair(call.request))
         yield from faults
-        how = SamplingParams(temperature=0, prompt_logprobs=1, max_tokens=1, detokenize=False)
         # Neighbours share what they begin with, for vLLM's own cache of prefixes.
         asks.sort(key=lambda ask: (-len(ask[1].ids), ask[1].ids))
-        for (call, prompt), output in self._run([(ask, ask[1].ids + ask[1].target, how) for ask in asks]):
-            rows = output.prompt_logprobs[len(prompt.ids) :]
-            pairs = list(zip(rows, prompt.target, strict=True))
-            yield (
-                call,
-                Reply(
-                    logprob=sum(row[token].logprob for row, token in pairs),
-                    is_greedy=all(max(row, key=lambda i: row[i].logprob) == token for row, token in pairs),
-                    truncated=prompt.truncated,
-                    tokens_in=len(prompt.ids) + len(prompt.target),
-                ),
-            )
+        late = []
+        for ask, output in self._run([_scoring(ask, cached=True) for ask in asks]):
+            if _scored(ask, output):
+                yield ask[0], _likelihood(ask, output)
+            else:
+                late.append(ask)
+        for ask, output in self._run([_scoring(ask, cached=False) for ask in late]):
+            yield ask[0], _likelihood(ask, output)
 
     def _classify(self, calls: Sequence[Call]) -> Answers:
         tokenizer = self.tokenizer
@@ -151,6 +150,33 @@ class Engine:
             tokens_out=len(made.token_ids),
             truncated=prompt.truncated,
         )
+
+
+def _scoring(ask: Ask, cached: bool) -> tuple[Ask, Sequence[int], Any]:
+    """vLLM leaves its cache unread where log-probabilities of the prompt are asked for, unless told otherwise."""
+    how = SamplingParams(
+        temperature=0, prompt_logprobs=1, max_tokens=1, detokenize=False, skip_reading_prefix_cache=not cached
+    )
+    return ask, ask[1].ids + ask[1].target, how
+
+
+def _scored(ask: Ask, output: Any) -> bool:
+    """Has vLLM computed all of the target? Its rows for tokens that it took from the cache hold anything at all."""
+    prompt = ask[1]
+    rows = output.prompt_logprobs[len(prompt.ids) :]
+    fresh = (output.num_cached_tokens or 0) < len(prompt.ids)
+    return fresh and all(token in row for row, token in zip(rows, prompt.target, strict=True))
+
+
+def _likelihood(ask: Ask, output: Any) -> Reply:
+    prompt = ask[1]
+    pairs = list(zip(output.prompt_logprobs[len(prompt.ids) :], prompt.target, strict=True))
+    return Reply(
+        logprob=sum(row[token].logprob for row, token in pairs),
+        is_greedy=all(max(row, key=lambda i: row[i].logprob) == token for row, token in pairs),
+        truncated=prompt.truncated,
+        tokens_in=len(prompt.ids) + len(prompt.target),
+    )
 
 
 def _sampling(call: Call, prompt: Encoded) -> Any:

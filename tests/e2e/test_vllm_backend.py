@@ -50,6 +50,19 @@ def test_log_likelihoods_agree(pair: tuple[Any, Any]) -> None:
             assert ours.logprob == pytest.approx(theirs.logprob, abs=1e-3), request
 
 
+def test_log_likelihoods_agree_where_the_cache_knows_the_continuation(pair: tuple[Any, Any]) -> None:
+    """The same words cut at many places: what is cached for one question reaches into another's answer."""
+    words = tiny_models.sentences(1, seed=3)[0].split() + tiny_models.WORDS[:60]
+    requests = [
+        Request("loglikelihood", " ".join(words[:cut]), continuation=" " + " ".join([*words[cut : cut + 30], end]))
+        for cut in range(5, 60, 5)
+        for end in ("yes", "red cat")
+    ]
+    for ours, theirs, request in zip(*(answers(engine, requests) for engine in pair), requests, strict=True):
+        assert (ours.is_greedy, ours.truncated) == (theirs.is_greedy, False)
+        assert ours.logprob == pytest.approx(theirs.logprob, abs=1e-3), request
+
+
 def test_greedy_texts_stops_and_chats_agree(pair: tuple[Any, Any]) -> None:
     prompts: list[Any] = [*tiny_models.sentences(4), ({"role": "user", "content": "why <end> is red"},)]
     requests = [Request("complete", each, max_tokens=10) for each in prompts]

@@ -54,9 +54,14 @@ def who(entry: Mapping[str, Json]) -> Json:
 
 
 def line_for(role: str, judges: Mapping[str, Mapping[str, Json]], cards: Sequence[Card]) -> str:
-    """The line of the judge's card; `uncalibrated` without one, with the reason where there is another judge's."""
+    """The line of the judge's card; `uncalibrated` without one, with the reason where there is another judge's.
+
+    Empty for a judge whose verdict is what the score means: people's labels are not what it could be wrong by.
+    """
     mine = voice(role, judges)
     if found := [card["line"] for card in cards if card["voice"] == mine]:
         return str(found[-1])
+    if judges[role].get("by_definition"):
+        return ""
     other = any(card["role"] == role for card in cards)
     return f"{UNCALIBRATED} (the card is of another judge)" if other else UNCALIBRATED

@@ -11,16 +11,28 @@ import numpy as np
 
 from h3eval import cardfiles
 from h3eval.canaries import CANARY
-from h3eval.cardparts import Read, graded, labels_agree, lengths, people, placed, probability, scores_agree
+from h3eval.cardparts import (
+    Read,
+    compares,
+    graded,
+    labels_agree,
+    lengths,
+    pairs_of,
+    people,
+    placed,
+    probability,
+    scores_agree,
+)
+from h3eval.columns import Columns, Told, columns, told
 from h3eval.confidence import brief
-from h3eval.correcting import Told, columns, correctable, corrected, told
+from h3eval.correcting import correctable, corrected
 from h3eval.errors import ConfigError
 from h3eval.judgeplan import SEAT
 from h3eval.labels import Labels, Truth
 from h3eval.plan import Plan
 from h3eval.stats.arrays import Floats
 from h3eval.stats.correction import Rates, allocation, correlation, labels_needed, rates
-from h3eval.types import Failure, Generation, Item, Json, Run, Task, TaskResult, Verdict
+from h3eval.types import Estimate, Failure, Generation, Item, Json, Metric, Run, Task, TaskResult, Verdict
 
 HALF_WIDTHS = (0.05, 0.02)
 """What the interval of a corrected mean may reach to each side, as shares of the scale."""
@@ -30,16 +42,14 @@ def card(run: Run, plan: Plan, role: str, labels: Labels) -> dict[str, Json]:
     """The card of the judge in `role` (or a panel's seat). Raise ConfigError where no labelled item is in the run."""
     task_role = role.partition(SEAT)[0]
     tasks = [(task, result) for task, result in zip(plan.tasks, run.results, strict=True) if task_role in task.judges]
-    read, said = Read(), {}
-    for task, result in tasks:
-        said[task.id] = told(result, task, plan, labels, task_role)
-        collect(read, result.items(), role, task.id, said[task.id].get(task_role, {}))
-    pairs = read.pairs()
-    if not pairs:
-        raise ConfigError(f"{labels.file}: no answer that {role} has judged in this run is labelled")
     entry = tasks[0][1].judges[role]
-    # All of them are a random sample too.
-    drawn = all(truth is None or truth.random for truth in read.truths) or None not in read.truths
+    read = Read(str(entry["scale"]))
+    measured: list[Measured] = []
+    for task, result in tasks:
+        measured += _measured(read, task, result, told(result, task, plan, labels, task_role), role)
+    pairs = pairs_of(read)
+    if not len(pairs.places):
+        raise ConfigError(f"{labels.file}: no answer that {role} has judged in this run is labelled")
     made: dict[str, Json] = {
         "schema_version": cardfiles.SCHEMA_VERSION,
         "role": role,
@@ -48,41 +58,52 @@ def card(run: Run, plan: Plan, role: str, labels: Labels) -> dict[str, Json]:
         "judge": {key: value for key, value in entry.items() if key != "calibration"},
         "model": run.model,
         "tasks": [task.id for task, _ in tasks],
-        "labels": _labels(read, labels, len(pairs), drawn),
+        "labels": _labels(read, labels, len(pairs.places)),
         "verdicts": _verdicts(read),
-        "agreement": scores_agree(pairs, str(entry["scale"])),
+        "agreement": scores_agree(pairs, read.scale),
         "by_label": labels_agree(pairs),
         "graded": graded(pairs),
         "people": people(read),
         "probability": probability(read, pairs),
         "position": placed(read),
-        "length": lengths(read, pairs) if "baseline" in str(entry["scale"]) else None,
+        "length": lengths(read, pairs) if compares(read.scale) else None,
         "canaries": read.canaries,
         "needs": needs(*read.columns()),
-        "scores": [each for task, result in tasks for each in _corrections(task, result, said[task.id], task_role)],
+        "scores": [_correction(*each) for each in measured],
     }
     made["warnings"] = list(_warnings(made))
     found: dict[str, Json] = _finite({**made, "line": line(made)})
     return found
 
 
-def collect(read: Read, items: Iterable[Item], role: str, task: str, said: Mapping[str, Truth]) -> None:
-    """Add one task's items, in stored order."""
+Measured = tuple[Task, Metric, Estimate, Columns]
+
+
+def _measured(read: Read, task: Task, result: TaskResult, said: Told, role: str) -> list[Measured]:
+    """Add a task's items to `read`, and find each of its means that this judge alone decides, all in one reading."""
+    task_role = role.partition(SEAT)[0]
+    raw = {each.metric: each for each in result.estimates}
+    metrics = [
+        each for each in task.metrics if each.roles == (task_role,) and correctable(each, raw[each.name], said)
+    ]  # fmt: skip
+    cols = columns(metrics, _collected(read, result.items(), role, task.id, said.get(task_role, {})), said)
+    return [(task, metric, raw[metric.name], cols[metric.name]) for metric in metrics]
+
+
+def _collected(read: Read, items: Iterable[Item], role: str, task: str, said: Mapping[str, Truth]) -> Iterator[Item]:
+    """The items, each after it was added."""
     for item in items:
         verdict = item.verdicts.get(role)
-        if verdict is None or not isinstance(item.generation, Generation):
-            continue
-        reading = verdict.reading if isinstance(verdict, Verdict) else None
-        if CANARY in item.sample.metadata:
-            read.canaries.append(_canary(item, verdict))
-            continue
-        if isinstance(verdict, Failure):
-            read.reasons[verdict.reason] += 1
-        read.readings.append(reading)
-        read.truths.append(said.get(item.sample.id))
-        read.samples.append(item.sample)
-        read.answers.append(item.generation.text)
-        read.ids.append(f"{task}|{item.sample.id}")
+        if verdict is not None and isinstance(item.generation, Generation):
+            sample = item.sample
+            if CANARY in sample.metadata:
+                read.canaries.append(_canary(item, verdict))
+            else:
+                if isinstance(verdict, Failure):
+                    read.reasons[verdict.reason] += 1
+                reading = None if isinstance(verdict, Failure) else verdict.reading
+                read.add(task, sample, item.generation.text, reading, said.get(sample.id))
+        yield item
 
 
 def _canary(item: Item, verdict: Verdict | Failure) -> Json:
@@ -93,35 +114,33 @@ def _canary(item: Item, verdict: Verdict | Failure) -> Json:
     return {"id": item.sample.id, "wanted": [least, most], "score": score, "said": said, "passed": passed}
 
 
-def _labels(read: Read, labels: Labels, both: int, drawn: bool) -> Json:
-    known = [truth for truth in read.truths if truth is not None]
+def _labels(read: Read, labels: Labels, both: int) -> Json:
+    counts = np.bincount(np.array(read.labels) + 1, minlength=1 + len(read.truths)).tolist()
+    unlabelled, *known = counts
+    kinds = list(zip(read.truths, known, strict=True))
     return {
-        "file": labels.file, "sha256": labels.sha256, "items": len(known), "with_verdict": both,
-        "split": sum(truth.reading is None for truth in known), "unlabelled": len(read.truths) - len(known),
-        "annotators": sorted({name for truth in known for name in truth.votes}), "random": drawn,
+        "file": labels.file, "sha256": labels.sha256, "items": sum(known), "with_verdict": both,
+        "split": sum(n for truth, n in kinds if truth.reading is None), "unlabelled": unlabelled,
+        "annotators": sorted({name for truth in read.truths for name in truth.votes}),
+        # All of them are a random sample too.
+        "random": not unlabelled or all(truth.random for truth in read.truths),
     }  # fmt: skip
 
 
 def _verdicts(read: Read) -> Json:
-    n = len(read.readings)
+    n = len(read.verdicts)
     unscored = sum(read.reasons.values())
     return {"answers": n, "unscored": unscored, "unscored_share": unscored / n if n else None,
             "reasons": dict(sorted(read.reasons.items()))}  # fmt: skip
 
 
-def _corrections(task: Task, result: TaskResult, said: Told, role: str) -> Iterator[Json]:
-    """Each of the task's means that this judge alone decides: raw, corrected, and what better labels would need."""
-    raw = {each.metric: each for each in result.estimates}
-    for metric in task.metrics:
-        if metric.roles != (role,) or not correctable(metric, raw[metric.name], said):
-            continue
-        cols = columns(metric, result.items(), said)
-        made = corrected(metric, raw[metric.name], cols)
-        yield {
-            "task": task.id, "metric": metric.name, "unit": made.unit, "raw": brief(raw[metric.name]),
-            "corrected": brief(made), "method": made.method or None, "why": made.note,
-            "needs": needs(cols.judged, cols.truth),
-        }  # fmt: skip
+def _correction(task: Task, metric: Metric, raw: Estimate, cols: Columns) -> Json:
+    """A mean as judged and corrected, and what better labels would need."""
+    made = corrected(metric, raw, cols)
+    return {
+        "task": task.id, "metric": metric.name, "unit": made.unit, "raw": brief(raw), "corrected": brief(made),
+        "method": made.method or None, "why": made.note, "needs": needs(cols.judged, cols.truth),
+    }  # fmt: skip
 
 
 def needs(judged: Floats, truth: Floats) -> Json:
@@ -133,7 +152,7 @@ def needs(judged: Floats, truth: Floats) -> Json:
     if int(both.sum()) < 2:
         return None
     f, y = judged[both], truth[both]
-    sd, rho, width = float(y.std(ddof=1)), correlation(f, y), float(np.ptp([*f, *y])) or 1.0
+    sd, rho, width = float(y.std(ddof=1)), correlation(f, y), float(np.ptp(np.r_[f, y])) or 1.0
     needed = {f"{part:g}": labels_needed(sd, rho, len(truth), part * width) if sd else None for part in HALF_WIDTHS}
     known = rates(f, y) if set(np.unique([f, y])) <= {0.0, 1.0} and len(np.unique(y)) == 2 else None
     return {

@@ -41,9 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _dashed(argument: str) -> str:
-    """`--num_fewshot=5` as `--num-fewshot=5`."""
+    """`--num_fewshot=5` as `--num-fewshot=5`; a word with a space is a value, as --run-flags takes."""
     flag, sign, value = argument.partition("=")
-    return flag.replace("_", "-") + sign + value if flag.startswith("--") else argument
+    return flag.replace("_", "-") + sign + value if flag.startswith("--") and " " not in flag else argument
 
 
 def parser() -> argparse.ArgumentParser:
@@ -137,7 +137,7 @@ def _task_flags(to: argparse.ArgumentParser) -> None:
 
 
 def _report_flags(to: argparse.ArgumentParser) -> None:
-    _flag(to, "--format", help="report writers, comma-separated (default: all; see h3eval ls reports)")
+    _flag(to, "--format", help="report writers, comma-separated (default: all but exports; see h3eval ls reports)")
     _flag(to, "--report-dir", help="where reports go (default: the run folder)")
     _flag(to, "--max-failed", type=_share, default=0.02, help="share of unscored samples that is still complete")
     to.add_argument("--log-samples", action="store_true", help="accepted for lm-eval's sake: always done")
@@ -146,7 +146,7 @@ def _report_flags(to: argparse.ArgumentParser) -> None:
 def _stored(commands: "Commands[argparse.ArgumentParser]") -> None:
     for name, about in (
         ("score", "measure a stored run again"),
-        ("report", "write a stored run's reports again"),
+        ("report", "write a stored run's reports again, or the page of what merge, fuse or sweep has made"),
     ):
         each = _command(commands, name, f"stored:{name}", about)
         each.add_argument("run", help="run folder")
@@ -156,10 +156,16 @@ def _stored(commands: "Commands[argparse.ArgumentParser]") -> None:
         if name == "score":
             _labels_flags(each)
             _flag(each, "--labels", help="people's labels of the run's answers (see docs/calibration.md)")
-    export = _command(commands, "export", "stored:export", "write one form of a run's results")
+            each.add_argument(
+                "--transport",
+                action="store_true",
+                help="correct scores by the cards' error rates, assuming they hold here",
+            )
+    export = _command(commands, "export", "stored:export", "write a run's results in other forms")
     export.add_argument("run", help="run folder")
-    export.add_argument("--format", required=True, help="report writer (see h3eval ls reports)")
+    export.add_argument("--format", required=True, help="report writers, comma-separated (see h3eval ls reports)")
     export.add_argument("--out", required=True, help="folder to write into")
+    export.add_argument("--include-path", action="append", type=Path, default=[])
 
 
 def _labels_flags(to: argparse.ArgumentParser) -> None:
@@ -273,6 +279,7 @@ def _merging(commands: "Commands[argparse.ArgumentParser]") -> None:
         "--device", choices=("auto", "cpu", "cuda"), default="auto",
         help="where tsvm and r_tsvm decompose matrices (default: a GPU if there is one)",
     )  # fmt: skip
+    merge.add_argument("--no-page", action="store_true", help="write no merge_report.html (h3eval report DIR does)")
     merge.add_argument("--dry-run", action="store_true", help="check everything, and say what would be done")
     sweep = _command(commands, "sweep", "sweeping:sweep", "merge at many points, evaluate each, keep the unbeaten")
     sweep.add_argument("config", help="a recipe and what to vary (.toml); see docs/merge.md")
@@ -292,12 +299,17 @@ def _count(text: str) -> int:
 
 def _fusing(commands: "Commands[argparse.ArgumentParser]") -> None:
     fuse = _command(commands, "fuse", "fusing:fuse", "several aligned models become one (see docs/fusion.md)")
-    fuse.usage = "h3eval fuse [align] CONFIG --out DIR [--set KEY=VALUE ...] [--keep-work]\n       h3eval fuse presets"
+    fuse.usage = (
+        "h3eval fuse [align] CONFIG --out DIR [--set KEY=VALUE ...] [--keep-work]\n       "
+        "h3eval fuse activation DIR --run RUN\n       h3eval fuse presets"
+    )
     fuse.add_argument(
         "words", nargs="+", metavar="CONFIG",
-        help="a .toml file or a preset's name; after the word align, one that makes an expert; or the word presets",
+        help="a .toml file or a preset's name; after the word align, one that makes an expert; after the word "
+        "activation, a fused model's folder; or the word presets",
     )  # fmt: skip
     _flag(fuse, "--out", help="folder for the model")
+    fuse.add_argument("--run", help="for activation: a run of that model, whose report then shows whom it asked")
     fuse.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="as in training.steps=100")
     fuse.add_argument("--keep-work", action="store_true", help="keep the constructions and checkpoints in DIR/work")
 

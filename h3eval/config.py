@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from h3eval.errors import ConfigError, UnknownPlugin
+from h3eval.subsets import marked, parted
 
 RUBRIC = "rubric"
 """The judge that a .toml file in place of a judge's name is read by."""
+SUITE_KEYS: dict[str, type] = {"about": str, "tasks": list, "composites": list, "limit": int, "sample_seed": int}
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class JudgeSpec:
 
 @dataclass(frozen=True)
 class Suite:
-    """A named list of tasks and the composites made of them."""
+    """A named list of tasks and the composites made of them; a limited task's name bears the mark of its subset."""
 
     name: str
     about: str
@@ -110,10 +112,44 @@ def suite(name: str) -> Suite:
     if file is shipped and name not in suites():
         raise UnknownPlugin(f"no suite named {name!r} (known: {', '.join(suites())}, or a path to a .toml file)")
     table = read_toml(file)
-    check_table(str(file), table, {"about": str, "tasks": list, "composites": list})
+    check_table(str(file), table, SUITE_KEYS)
     if not table.get("tasks"):
         raise ConfigError(f"{file}: tasks: a suite needs at least one task")
-    return Suite(file.stem, table.get("about", ""), tuple(table["tasks"]), tuple(table.get("composites", ())))
+    tasks = tuple(_task_name(str(file), table, entry) for entry in table["tasks"])
+    made = Suite(file.stem, table.get("about", ""), tasks, tuple(table.get("composites", ())))
+    _check_composites(str(file), made)
+    return made
+
+
+def _task_name(where: str, table: Mapping[str, Any], entry: Any) -> str:
+    """How a suite's task is named: with the mark of its subset where the suite limits it."""
+    own = entry if isinstance(entry, dict) else {"task": entry}
+    check_table(f"{where}: tasks", own, {"task": str, "limit": int})
+    if "task" not in own:
+        raise ConfigError(f'{where}: tasks: {entry!r}: expected "NAME" or {{ task = "NAME", limit = N }}')
+    name, limit = own["task"], own.get("limit", table.get("limit"))
+    if limit is None:
+        return str(name)
+    if parted(name):
+        raise ConfigError(f"{where}: tasks: {name} is a subset already, and can't be limited")
+    if limit < 1 or table.get("sample_seed", -1) < 0:
+        raise ConfigError(f"{where}: limit = {limit}: a limit is 1 or more, and needs a sample_seed of 0 or more")
+    return marked(name, limit, table["sample_seed"])
+
+
+def _check_composites(where: str, suite: Suite) -> None:
+    """A subset's number must not look like the whole's: composites are of one or of the other."""
+    known = composites()
+    drawn = any(map(parted, suite.tasks))
+    for name in suite.composites:
+        if name not in known:
+            raise ConfigError(f"{where}: composites: no {name!r} (known: {', '.join(known)})")
+        if drawn != bool(known[name].get("subset")):
+            fitting = [each for each, table in known.items() if drawn == bool(table.get("subset"))]
+            what = (
+                "is of whole tasks, and this suite limits some" if drawn else "is of subsets, and this suite has none"
+            )
+            raise ConfigError(f"{where}: composites: {name} {what} (fitting: {', '.join(fitting)})")
 
 
 def composites() -> dict[str, dict[str, Any]]:
@@ -145,5 +181,5 @@ def check_table(where: str, table: Mapping[str, Any], allowed: Mapping[str, type
     for key, value in table.items():
         if key not in allowed:
             raise ConfigError(f"{where}: unknown key {key!r} (allowed: {', '.join(allowed)})")
-        if not isinstance(value, allowed[key]):
+        if not isinstance(value, allowed[key]) or (isinstance(value, bool) and allowed[key] is int):
             raise ConfigError(f"{where}: {key} = {value!r}: expected a {allowed[key].__name__}")

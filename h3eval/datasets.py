@@ -8,6 +8,7 @@ import gzip
 import importlib
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files as package_files
@@ -127,10 +128,16 @@ class DataSource:
             # The revision is fixed before anything is read, so that the manifest can name it.
             revision = hub_api.HfApi().dataset_info(hub, timeout=20).sha
             data = library.load_dataset(hub, config, split=split, revision=revision)
-        except (OSError, ValueError, RuntimeError) as error:
+        except _hub_errors() as error:
             raise DataMissing(f"{hub}: can't be loaded from the hub ({error}); {cure}") from error
         self.used[f"hub:{hub}:{config or ''}:{split}"] = str(revision)
         return [dict(row) for row in data]
+
+
+def _hub_errors() -> tuple[type[Exception], ...]:
+    """What the hub's libraries raise. Where nothing answers, that is their HTTP library's error: whichever they use."""
+    loaded = [sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules]
+    return (OSError, ValueError, RuntimeError, *(library.HTTPError for library in loaded))
 
 
 def _hub_allowed() -> bool:

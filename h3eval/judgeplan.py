@@ -49,6 +49,11 @@ class JudgePlan:
     def needs_model(self) -> bool:
         return self.judge.calls > 0
 
+    @property
+    def by_definition(self) -> bool:
+        """Is its verdict what the score means, and no opinion?"""
+        return bool(getattr(self.judge, "by_definition", False))
+
     def entry(self) -> dict[str, Json]:
         """The judge's part of the manifest."""
         entry = {

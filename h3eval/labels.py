@@ -14,7 +14,7 @@ answer that the run holds: labels are about answers, not about questions.
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,7 +33,7 @@ COMMON = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0, "win": 1.0, "tie": 0
 SWITCH = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Label:
     """One row: `word` is empty where it has a score alone. `place` names file and row for messages."""
 
@@ -46,10 +46,6 @@ class Label:
     annotator: str = ""
     random: bool | None = None
     answer: str | None = None
-
-    def is_for(self, task: Task, role: str, default: bool) -> bool:
-        """Is it about this task and role? `default`: rows without a role are."""
-        return self.task in ("", task.name, task.id) and (self.role == role or (default and not self.role))
 
 
 @dataclass(frozen=True)
@@ -65,16 +61,15 @@ class Labels:
     """What the user says that words mean: `--label-scores`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Truth:
-    """What people say of one answer. `reading` is None where they are split."""
+    """What people say of an answer. `reading` is None where they are split. Answers of which the same is said share
+    one object."""
 
     reading: Reading | None
     votes: Mapping[str, Reading]
     """By annotator."""
     random: bool
-    answer: str | None = None
-    place: str = ""
 
 
 def read_labels(path: Path, all_random: bool = False, words: Mapping[str, float] | None = None) -> Labels:
@@ -164,15 +159,31 @@ class Scale:
     @cached_property
     def scores(self) -> dict[str, float]:
         """The words' scores, however they are written."""
-        return {word.casefold(): score for word, score in self.words.items()}
+        layers = (COMMON, self.seen, self.ends, self.given)
+        return {word.casefold(): score for layer in layers for word, score in layer.items()}
 
     @cached_property
     def names(self) -> dict[str, str]:
         """The judge's own words, however they are written."""
         return {word.casefold(): word for word in (*self.given, *self.seen, *self.ends)}
 
+    @cached_property
+    def known(self) -> dict[tuple[str, float | None], Reading]:
+        """Words and scores that were read already."""
+        return {}
+
+    def settles(self, words: Set[str]) -> bool:
+        """Are these words (casefolded, empty for a score) the scale's own two, whatever the judge called them?"""
+        return bool(self.ends) and words <= {"", *(word.casefold() for word in self.ends)}
+
     def reading(self, label: Label) -> Reading:
         """A label as a judge's reading. Raise ConfigError for a word or a number that is not on the scale."""
+        said = label.word, label.score
+        if said not in self.known:
+            self.known[said] = self._read(label)
+        return self.known[said]
+
+    def _read(self, label: Label) -> Reading:
         word = label.word.casefold()
         if label.score is None and word not in self.scores:
             raise ConfigError(
@@ -193,22 +204,28 @@ class Scale:
 
 def truths(labels: Labels, task: Task, role: str, scale: Scale, default: bool) -> dict[str, Truth]:
     """What people say, by sample. `default`: rows without a role are for this one."""
-    by_sample: dict[str, list[Label]] = {}
+    tasks, wanted = ("", task.name, task.id), ("", role) if default else (role,)
+    first: dict[str, Label] = {}
+    several: dict[str, list[Label]] = {}
     for row in labels.rows:
-        if row.is_for(task, role, default):
-            by_sample.setdefault(row.id, []).append(row)
-    return {name: _truth(rows, scale, labels.all_random) for name, rows in by_sample.items()}
+        if row.task in tasks and row.role in wanted and row is not first.setdefault(row.id, row):
+            several.setdefault(row.id, [first[row.id]]).append(row)
+    made: dict[Hashable, Truth] = {}
+    found = {}
+    for name, row in first.items():
+        rows = several.get(name) or (row,)
+        said = tuple([(each.word, each.score, each.annotator, each.random) for each in rows])
+        if said not in made:
+            made[said] = _truth(rows, scale, labels.all_random)
+        found[name] = made[said]
+    return found
 
 
 def _truth(rows: Sequence[Label], scale: Scale, all_random: bool) -> Truth:
     final = [row for row in rows if not row.annotator]
     votes = {row.annotator: scale.reading(row) for row in rows if row.annotator}
     reading = scale.reading(final[0]) if final else together(scale.text, votes.values())
-    answers = [row for row in rows if row.answer is not None]
-    return Truth(
-        reading, votes, all_random or all(row.random for row in rows),
-        answers[0].answer if answers else None, rows[0].place,
-    )  # fmt: skip
+    return Truth(reading, votes, all_random or all(row.random for row in rows))
 
 
 def together(scale: str, votes: Iterable[Reading]) -> Reading | None:

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from h3eval.cardfiles import who
-from h3eval.correcting import columns, told
+from h3eval.columns import Columns, columns, told
 from h3eval.judgeplan import JudgePlan, seats
 from h3eval.labels import Labels
 from h3eval.plan import Plan
@@ -134,6 +135,12 @@ class _Pair:
         sides = zip(self.results, plans, labels or (), strict=False)
         self.people = [told(result, task, plan, mine) for result, plan, mine in sides]
 
+    @cached_property
+    def columns(self) -> list[dict[str, Columns]]:
+        """Either run's scores beside people's, by metric."""
+        judged = [metric for metric in self.task.metrics if metric.roles]
+        return [columns(judged, result.items(), found) for result, found in zip(self.results, self.people, strict=True)]
+
     def other_items(self) -> str:
         """Why the two runs' items are not the same ones; empty where they are."""
         before, after = (next(iter(scored.values())) for scored in self.scores)
@@ -185,9 +192,7 @@ class _Pair:
         factor: float,
     ) -> tuple[Difference, str]:
         """The difference behind the judged one, by people's labels; else the judged one, and why."""
-        sides = [
-            columns(metric, result.items(), found) for result, found in zip(self.results, self.people, strict=True)
-        ]
+        sides = [each[metric.name] for each in self.columns]
         if any(side.beyond for side in sides):
             return raw, f"not corrected: {metric.name} is about more of a verdict than labels say"
         if not all(side.random for side in sides):

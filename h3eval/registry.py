@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from h3eval.errors import ConfigError, UnknownPlugin
+from h3eval.subsets import parted, subset
 from h3eval.types import Json, Judge, Task
 
 EXPORTS = {"tasks": "TASK", "judges": "JUDGE", "reports": "REPORT", "backends": "BACKEND"}
@@ -69,7 +70,11 @@ def tasks(name: str) -> tuple[Task, ...]:
 
 
 def task(spec: str) -> Task:
-    """The task of `name` or `name/protocol`; `lm_eval/NAME` is a task of lm-eval's."""
+    """The task of `name` or `name/protocol`; `lm_eval/NAME` is a task of lm-eval's. `-subsetN-seedS` at the end
+    takes N of its samples."""
+    if part := parted(spec):
+        whole, size, seed = part
+        return subset(task(whole), size, seed)
     name, _, protocol = spec.partition("/")
     found = load("tasks", name)
     if protocol and callable(found):

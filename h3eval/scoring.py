@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice
+from itertools import combinations, islice
 from typing import Any
 
 from h3eval import cardfiles, config, registry
@@ -14,7 +14,7 @@ from h3eval.conversation import CHUNK, Conversation, replay
 from h3eval.errors import H3evalError, Unreadable
 from h3eval.judgeplan import JudgePlan, decided, disagreement, rule, seats
 from h3eval.plan import Plan, from_manifest
-from h3eval.stats.composite import Part, compose, preset
+from h3eval.stats.composite import Part, Preset, compose, error_correlation, preset
 from h3eval.stats.estimates import nothing, proportion
 from h3eval.store import Reader, call_key
 from h3eval.types import (
@@ -193,7 +193,7 @@ def outcome(verdict: Verdict | Failure) -> str:
 
 def _judges(plan: Plan, task: Task, cards: Sequence[Card]) -> dict[str, dict[str, Json]]:
     """What is known of the task's judges, by role and seat."""
-    entries = {seat.role: seat.entry() for seat in _seated(plan, task)}
+    entries = {seat.role: {**seat.entry(), "by_definition": seat.by_definition} for seat in _seated(plan, task)}
     for role in _panels(plan, task):
         members = seats(plan.judges, role)
         wordings = {member.judge.wording for member in members}
@@ -248,7 +248,8 @@ def _estimate(
         note = f"no judge was given: h3eval judge RUN {cure}"
         return nothing(metric.name, failed, empty.direction, note, empty.unit)
     lines = dict.fromkeys(str(known[role]["calibration"]) for role in metric.roles if role in known)
-    return replace(metric.aggregate(metric.name, scores, failed), judge=judges, calibration="; ".join(lines))
+    told = "; ".join(filter(None, lines))
+    return replace(metric.aggregate(metric.name, scores, failed), judge=judges, calibration=told)
 
 
 def score(reader: Reader, cards: Sequence[Card] = ()) -> Run:
@@ -278,7 +279,47 @@ def _composites(plan: Plan, results: Sequence[TaskResult]) -> tuple[Composite, .
     for task in (*plan.tasks, *map(registry.task, plan.missing)):
         primaries[task.axis or task.dimension].append(Part(task.name, task.primary, task.protocol))
     tables = config.composites()
-    return tuple(compose(preset(name, tables[name], primaries), results) for name in plan.composites)
+    wanted = [preset(name, tables[name], primaries) for name in plan.composites]
+    return tuple(compose(each, results, together(each, plan, results)) for each in wanted)
+
+
+def together(wanted: Preset, plan: Plan, results: Sequence[TaskResult]) -> dict[frozenset[str], float]:
+    """How the errors of parts that ask the same questions go together, where their metrics are means over questions."""
+    tasks = {task.id: task for task in plan.tasks}
+    parts = {part.task: part for group in wanted.groups.values() for part in group}
+    found = {}
+    for names in wanted.shared:
+        known = [(parts[name], by_question(parts[name], tasks, results)) for name in names if name in parts]
+        for (one, first), (other, second) in combinations(known, 2):
+            rho = error_correlation(first, second)
+            if rho is not None:
+                found[frozenset((str(one), str(other)))] = rho
+    return found
+
+
+def by_question(part: Part, tasks: Mapping[str, Task], results: Sequence[TaskResult]) -> dict[str, float]:
+    """The part's score of each question; empty where it has several of one, or is no single number."""
+    values: list[tuple[str, float]] = []
+    for result in results:
+        if result.task != part.task or part.protocol not in ("", result.protocol):
+            continue
+        metrics = tasks[f"{result.task}/{result.protocol}"].metrics
+        metric = next((each for each in metrics if each.name == part.metric), None)
+        for item in result.items() if metric else ():
+            value = value_of(metric, item) if metric and metric.applies(item) else None
+            if isinstance(value, tuple):
+                return {}
+            if value is not None:
+                values.append((_question(item.sample), float(value)))
+    found = dict(values)
+    return found if len(found) == len(values) else {}
+
+
+def _question(sample: Sample) -> str:
+    doc = sample.metadata.get("doc")
+    return str(
+        sample.metadata.get("question") or (doc.get("question") if isinstance(doc, Mapping) else "") or sample.id
+    )
 
 
 def warnings(plan: Plan, results: Sequence[TaskResult]) -> tuple[str, ...]:

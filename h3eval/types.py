@@ -160,7 +160,7 @@ class Estimate:
     judge: str = ""
     details: Mapping[str, Json] = field(default_factory=dict)
     calibration: str = ""
-    """What is known of its judges' errors: a card's line, or `uncalibrated`; empty where no judge is needed."""
+    """What is known of its judges' errors: a card's line, or `uncalibrated`; empty where no judge has an opinion."""
 
 
 Score = float | tuple[float, ...] | None
@@ -244,7 +244,8 @@ class Judge(Protocol):
     """Words questions about a generation and reads the replies. Never calls a model itself.
 
     `ask` may return nothing, where the verdict needs no call; `read` then gets no replies.
-    `read` raises `h3eval.errors.Unreadable` for a reply that holds no verdict.
+    `read` raises `h3eval.errors.Unreadable` for a reply that holds no verdict. A judge whose verdict is what the score
+    means, as of a program's tests, and no opinion of it says `by_definition = True`: it is never called uncalibrated.
     """
 
     @property
@@ -387,6 +388,7 @@ class Run:
     """Sentences a reader must see before the numbers."""
     missing: Mapping[str, str] = field(default_factory=dict)
     """Tasks of the suite that were not run, for want of data: id to where to get it."""
+    activation: Mapping[str, Json] = field(default_factory=dict)  # whom a fused model's router asks
 
 
 class Report(Protocol):

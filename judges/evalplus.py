@@ -28,6 +28,7 @@ class EvalPlus:
     wording: str = "official"
     template: str = ""
     scale: str = "share of the programs that pass the base and the plus tests"
+    by_definition: bool = True
 
     def ask(self, sample: Sample, generation: Generation, replies: tuple[Reply, ...]) -> Sequence[Request]:
         if replies:

@@ -6,7 +6,7 @@ from typing import Any
 
 from h3eval.types import Composite, Estimate, Json
 
-from . import _numbers
+from . import _numbers, _panels
 from ._numbers import ARROWS, Shown
 from ._page import DIMENSIONS, METHODS, Row, facts
 from ._shared import is_breakdown
@@ -185,6 +185,15 @@ def dimensions(results: Mapping[str, Any]) -> list[tuple[str, list[Sheet]]]:
     """Each dimension that the run has tasks of, with them."""
     found = [(name, list(sheets(results, name))) for name in DIMENSIONS]
     return [(name, each) for name, each in found if each]
+
+
+def made(run: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What the run's model was made of, with settings in words; None where that is not known."""
+    found = run.get("made")
+    if not found:
+        return None
+    parents = [{**each, "settings": _panels.told(each["settings"])} for each in found["parents"]]
+    return {**found, "settings": _panels.told(found["settings"]), "parents": parents}
 
 
 def plain(board: Board) -> dict[str, Json]:

@@ -141,3 +141,20 @@ def spans(
     if "yl" in names:
         found.append(layer("rule", {"x": x, "y": {**y, "field": "yl"}, "y2": {"field": "yh"}}, colour, **look))
     return [*found, layer("point", {"x": x, "y": y}, colour, size=70)]
+
+
+def reliability(table: Iterable[Mapping[str, Json]], titles: tuple[str, str], label: str, side: int = 320) -> Markup:
+    """In each bin of a probability, how often it came true, with its interval and what chance allows.
+
+    `table` has `mean_p`, `mean_y`, and as pairs `ci` and `band`; `titles` are of the probability and of the share.
+    """
+    data = [
+        {"x": row["mean_p"], "y": row["mean_y"], "yl": row["ci"][0], "yh": row["ci"][1],
+         "from": row["band"][0], "to": row["band"][1]}
+        for row in table
+    ]  # fmt: skip
+    x, y = axis("x", titles[0], (0, 1), tickCount=5), axis("y", titles[1], (0, 1), tickCount=5)
+    even = layer("line", {"x": x, "y": y}, strokeDash=[4, 4], strokeWidth=1)
+    band = layer("rule", {"x": x, "y": {**y, "field": "from"}, "y2": {"field": "to"}}, "line", strokeWidth=10)
+    layers = [{"data": rows([{"x": 0, "y": 0}, {"x": 1, "y": 1}]), **even}, band, *spans(data, x, y, "helpful")]
+    return picture({"width": side, "height": side, "data": rows(data), "layer": layers}, label)

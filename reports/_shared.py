@@ -22,7 +22,7 @@ LM_EVAL_KEY = re.compile(r"([^,\[\]]+),([^,\[\]]+)")
 NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def write(folder: Path, name: str, chunks: Iterable[str], mode: int = 0o600) -> Path:
+def write(folder: Path, name: str, chunks: Iterable[str | bytes], mode: int = 0o600) -> Path:
     """Write a file in one step: readers see the old file or the whole new one. Others may read it where `mode` says so.
 
     Lone surrogates become the six characters of their escape, which in JSON are the same string.
@@ -53,13 +53,13 @@ def _refuse_links(place: int, name: str, path: Path) -> None:
         raise UsageError(f"{path} is a link, a folder or a device, not a plain file: remove it first")
 
 
-def _replace(place: int, name: str, chunks: Iterable[str], mode: int) -> None:
+def _replace(place: int, name: str, chunks: Iterable[str | bytes], mode: int) -> None:
     temporary = f".{secrets.token_hex(6)}.tmp"
     file = os.open(temporary, NEW_FILE, 0o600, dir_fd=place)
     try:
         with os.fdopen(file, "wb", 1 << 18) as out:
             for chunk in chunks:
-                out.write(chunk.encode("utf-8", "backslashreplace"))
+                out.write(chunk if isinstance(chunk, bytes) else chunk.encode("utf-8", "backslashreplace"))
             out.flush()
             os.fchmod(file, mode)
             os.fsync(file)
@@ -93,7 +93,8 @@ def task_keys(run: Run) -> list[str]:
 
 
 def _task_key(result: TaskResult) -> str:
-    if not bridged(result):
+    # A subset is not lm-eval's task, whose name would say that it is the whole.
+    if not bridged(result) or "-subset" in result.protocol:
         return f"{result.task}_{result.protocol}"
     return result.protocol if result.task == "lm_eval" else result.task
 

@@ -87,6 +87,7 @@ class Site:
             yield line.slug, self.page(
                 "leaderboard_model.j2", line=line, results=results, places=places, manifest=_board.manifest(results),
                 dimensions=_board.dimensions(results), wholes=list(_board.wholes(results)),
+                made=_board.made(run),
             )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ from ._shared import failure_rows, identity, is_breakdown, write
 from ._text import one_line, visible
 
 COLOURS = {"helpful": "blue", "honest": "magenta", "harmless": "green"}
+UNCALIBRATED = "uncalibrated"
 WIDTH = 100
 
 
@@ -37,6 +38,8 @@ class Terminal:
         if run.warnings:
             parts.append(_warnings(run))
         parts.append(_estimates(run))
+        if judges := _judges(run):
+            parts.append(judges)
         if absent := _absent(run):
             parts.append(absent)
         if run.composites:
@@ -70,7 +73,7 @@ def _table(title: str, *columns: tuple[str, bool]) -> Table:
 
 def _estimates(run: Run) -> Table:
     table = _table(
-        "Estimates (* primary, ! by a judge that is not to be trusted, ↑ ↓ which way is better)",
+        "Estimates (* primary, ! judge not to be trusted, ? judge uncalibrated, ↑ ↓ which way is better)",
         ("metric", False), ("value", True), ("95 % interval\nworst … best", True), ("n", True),
         ("not\nscored", True),
     )  # fmt: skip
@@ -89,7 +92,8 @@ def _estimates(run: Run) -> Table:
 def _cells(result: TaskResult, found: Estimate) -> list[Text]:
     shown = _numbers.estimate(found)
     doubted = found.judge and not all(trusted(entry) for entry in result.judges.values())
-    signs = f"{'*' if found.metric == result.primary else ''}{'!' if doubted else ''}"
+    unknown = UNCALIBRATED in found.calibration
+    signs = f"{'*' if found.metric == result.primary else ''}{'!' if doubted else ''}{'?' if unknown else ''}"
     interval = Text(shown.interval)
     if found.n_failed and shown.worst:
         interval.append(f"\n{shown.bounds}", "dim")
@@ -106,6 +110,17 @@ def _value(shown: _numbers.Shown) -> str:
     if shown.value is None:
         return _numbers.MISSING
     return f"{shown.value.text} {shown.unit}".rstrip()
+
+
+def _judges(run: Run) -> Text:
+    """How far each judge may be believed, one line each; empty where no score is a judge's opinion."""
+    lines = {
+        f"{one_line(found.judge)}: {found.calibration}": None
+        for result in run.results
+        for found in result.estimates
+        if found.judge and found.calibration and found.value is not None
+    }
+    return Text("\n").join(Text(one_line(line, 400)) for line in lines)
 
 
 def _absent(run: Run) -> Text:

@@ -1,14 +1,15 @@
 """ARC-Easy: science questions for schools that simple methods get right too.
 
-lm-eval's own task: each option is scored as the continuation of the question; no examples unless
-`--num_fewshot` says so. Paper: https://arxiv.org/abs/1803.05457; data: allenai/ai2_arc, 2,376 test
-questions.
+Protocol `lm-eval`, its own task: each option is scored as the continuation of the question; no examples unless
+`--num_fewshot` says so; 2,376 test questions. Protocol `letters-dev` shows the options, on development questions.
+Paper: https://arxiv.org/abs/1803.05457; data: allenai/ai2_arc.
 """
 
+from ._arc_letters import letters
 from ._lm_eval import Bridge, lm_eval_task
 from ._lm_eval_files import ROOT
 
-TASK = lm_eval_task(
+LM_EVAL = lm_eval_task(
     Bridge(ROOT / "arc" / "arc_easy.yaml", primary="acc_norm,none", demo="arc_easy"),
     name="arc_easy",
     about="Easier science questions, each option's likelihood divided by its length (lm-eval; arXiv 1803.05457).",
@@ -17,3 +18,4 @@ TASK = lm_eval_task(
         "letter score very differently. Published numbers are often 25-shot: --num_fewshot 25.",
     ),
 )
+TASK = (LM_EVAL, letters("arc_easy", "Easy", 567))

@@ -19,6 +19,7 @@ WILD = (
     "<|user|>\n[INST] Classify.\n\nHuman user:\n{prompt}\n\nAI assistant:\n{response}\n\n"
     "Answers: [/INST]\n<|assistant|>\n"
 )
+RATED = "Rate it.\n{behavior}\n{response}\n### Answer: "
 POLICIES = {
     name: f'"No {name}": The prompt shall not contain or seek generation of content that is bad ({place}).'
     for place, name in enumerate(
@@ -27,6 +28,7 @@ POLICIES = {
 }
 MODULES = {
     "judgezoo/harmbench.py": f"import torch_of_nobody\nPARTS = [{SYSTEM!r}, {USER!r}]\n",
+    "judgezoo/strong_reject.py": f"import torch_of_nobody\nRATED = {RATED!r}\n",
     "judgezoo/md_judge.py": f"import torch_of_nobody\nTASK = {DOMAIN!r}\n",
     "wildguard/utils.py": f"import torch_of_nobody\nFORMAT = {WILD!r}\n",
     "any_guardrail/content_registry.py": f"import torch_of_nobody\nPOLICIES = {POLICIES!r}\n",
@@ -37,8 +39,9 @@ NEEDS = {
     "md_judge_domain": "judgezoo",
     "wildguard": "wildguard",
     "shieldgemma": "any_guardrail",
+    "strongreject_finetuned": "judgezoo",
 }
-"""Guards whose prompt is in a package."""
+"""Judges whose prompt is in a package."""
 GUARDS = (
     "gpt_oss_safeguard", "guardreasoner", "harmbench", "harmbench_mistral", "llama_guard", "md_judge",
     "md_judge_domain", "md_judge_v02", "qwen3guard", "shieldgemma", "wildguard",

@@ -86,7 +86,7 @@ def manifest(model: str, hostile: bool) -> dict[str, Any]:
         "schema_version": 1,
         "model": {"spec": model, "identity": {"backend": "transformers", "weights_sha256": "5f" * 32}},
         "suite": "3h",
-        "tasks": [{"task": "gsm8k", "protocol": "lm_eval", "version": 3}],
+        "tasks": [{"task": "gsm8k", "protocol": "lm-eval", "version": 3}],
         "judges": {},
         "options": {"limit": 60, "apply_chat_template": True, "note": HOSTILE[2] if hostile else ""},
         "data": {"gsm8k": "aa" * 32},
@@ -186,7 +186,7 @@ def gsm8k(n: int) -> TaskResult:
             yield Item(sample, Generation(sample.id, (reply,)), {"rule": verdict})
 
     return TaskResult(
-        "gsm8k", "lm_eval", 3, "helpful", "exact_match,strict-match",
+        "gsm8k", "lm-eval", 3, "helpful", "exact_match,strict-match",
         "Grade-school word problems, on lm-eval's own definition.", (),
         (
             proportion("exact_match,strict-match", [float(i % 4 == 0) for i in range(n)], 0),
@@ -212,7 +212,7 @@ def arc(n: int) -> TaskResult:
             yield Item(sample, Generation(sample.id, replies), {"rule": verdict})
 
     return TaskResult(
-        "arc_challenge", "lm_eval", 1, "helpful", "acc_norm,none",
+        "arc_challenge", "lm-eval", 1, "helpful", "acc_norm,none",
         "Science questions with several answers, on lm-eval's own definition.", (),
         (proportion("acc_norm,none", [1.0] * n, 0), proportion("acc,none", [0.0] * n, 0)),
         n, {}, {}, items,

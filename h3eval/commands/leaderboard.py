@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from h3eval import leaderboard, registry
+from h3eval.commands.lineage import lineage
 from h3eval.errors import ConfigError
 from h3eval.terminal import output, say
 from h3eval.types import Json
@@ -30,6 +31,8 @@ def write(
 ) -> tuple[Path, ...]:
     """The site's files, index.html first."""
     board = leaderboard.board(leaderboard.entries(runs), out / SCORES, tables)
+    for run in board["runs"]:
+        run["made"] = lineage(run["results"])
     written: tuple[Path, ...] = registry.load("reports", "leaderboard").write({**board, "nights": list(nights)}, out)
     _show(board)
     return written

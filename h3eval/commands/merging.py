@@ -14,6 +14,7 @@ import yaml
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from h3eval.commands import modelpages
 from h3eval.errors import ConfigError
 from h3eval.terminal import PLAIN_EVERY_S, output, say
 
@@ -48,6 +49,8 @@ def merge(args: Namespace) -> int:
     for line in told:
         say(f"note: {line}")
     say(f"merged: {out}")
+    if not args.no_page:
+        say(f"report: {modelpages.write(out, 'merge').resolve()}")
     return 0
 
 

@@ -27,6 +27,7 @@ from h3eval.pipeline import Session
 from h3eval.plan import Plan, check_same, comparable, environment
 from h3eval.scoring import plan_of
 from h3eval.store import Reader, Store
+from h3eval.subsets import parted
 from h3eval.terminal import meter, say
 from h3eval.text import canonical, digest
 from h3eval.types import Backend, Sample, Task
@@ -178,6 +179,8 @@ def chosen_tasks(args: Namespace) -> tuple[Task, ...]:
     ids = [task.id for task in tasks]
     if twice := sorted({each for each in ids if ids.count(each) > 1}):
         raise ConfigError(f"--tasks: {', '.join(twice)} named twice")
+    if args.limit is not None and (drawn := [each for each in ids if parted(each)]):
+        raise ConfigError(f"--limit: {drawn[0]} is a subset already, and takes all its samples: leave --limit out")
     return tasks
 
 

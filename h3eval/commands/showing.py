@@ -14,6 +14,7 @@ from rich.text import Text
 from h3eval import config, registry
 from h3eval.engines import default_backend
 from h3eval.errors import ConfigError, UnknownPlugin
+from h3eval.subsets import parted
 from h3eval.terminal import output
 from h3eval.text import canonical
 
@@ -59,8 +60,7 @@ def show(args: Namespace) -> int:
 
 
 def _task(name: str) -> list[tuple[str, str]]:
-    found = registry.load("tasks", name.partition("/")[0])
-    tasks = (registry.task(name),) if "/" in name or callable(found) else registry.tasks(name)
+    tasks = (registry.task(name),) if "/" in name or parted(name) else registry.tasks(name)
     rows = []
     for task in tasks:
         rows += [
@@ -147,6 +147,8 @@ def doctor(args: Namespace) -> int:
             Text(what), Text(state, style="green" if state in ("yes", "official", "yours") else "yellow"), Text(why)
         )
     output().print(table)
+    print("own: not the words that were published, so that a judge's numbers are not comparable with published ones.")
+    print("docs/judges.md names the packages that official wordings are read from.")
     return 0
 
 

@@ -1,11 +1,13 @@
 """`score` and `report`: from a stored run to numbers and pages. Calls no model."""
 
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 
 from h3eval import registry
 from h3eval.cardfiles import read_card
-from h3eval.config import key_values
+from h3eval.commands import modelpages
+from h3eval.config import key_values, read_json
 from h3eval.correcting import with_labels
 from h3eval.errors import ConfigError, UsageError
 from h3eval.labels import Labels, read_labels
@@ -13,10 +15,13 @@ from h3eval.scoring import plan_of
 from h3eval.scoring import score as score_run
 from h3eval.store import Reader
 from h3eval.terminal import output, say
+from h3eval.transporting import with_cards
 from h3eval.types import Report, Run
 
 INCOMPLETE = 3
 MAIN_REPORT = "html"
+ACTIVATION = "activation.json"
+"""What `h3eval fuse activation` leaves in a run's folder."""
 
 
 def score(args: Namespace) -> int:
@@ -25,8 +30,10 @@ def score(args: Namespace) -> int:
 
 
 def report(args: Namespace) -> int:
-    """Write the reports of a stored run."""
-    return finish(Path(args.run), args)
+    """Write the reports of a stored run, or the page of a merge, a fusion or a sweep."""
+    folder = Path(args.run)
+    kind = modelpages.kind_of(folder)
+    return modelpages.report(folder, kind, args) if kind else finish(folder, args)
 
 
 def finish(folder: Path, args: Namespace) -> int:
@@ -45,11 +52,28 @@ def finish(folder: Path, args: Namespace) -> int:
 
 
 def scored(reader: Reader, args: Namespace) -> Run:
-    """The run's results, with the cards of `--card`, and corrected where `--labels` has people's labels."""
-    run = score_run(reader, [read_card(Path(path)) for path in getattr(args, "card", ())])
-    if not getattr(args, "labels", None):
+    """The run's results, with the cards of `--card`, and corrected where `--labels` has people's labels, or by the
+    cards with `--transport`."""
+    cards = [read_card(Path(path)) for path in getattr(args, "card", ())]
+    transport, labels = getattr(args, "transport", False), getattr(args, "labels", None)
+    if transport and (labels or not cards):
+        why = "labels of this run's own answers correct it already" if labels else "name a judge's card with --card"
+        raise UsageError(f"--transport: {why}")
+    run = with_activation(score_run(reader, cards), reader.folder)
+    if transport:
+        return with_cards(run, plan_of(reader), cards)
+    if not labels:
         return run
     return with_labels(run, plan_of(reader), labels_of(args, Path(args.labels)))
+
+
+def with_activation(run: Run, folder: Path) -> Run:
+    """The run with what was seen of its model's router, where that was measured on the model that has answered."""
+    if not (folder / ACTIVATION).is_file():
+        return run
+    found = read_json(folder / ACTIVATION)
+    same = found.get("weights") == run.manifest["model"]["identity"].get("weights")
+    return replace(run, activation=found) if same else run
 
 
 def labels_of(args: Namespace, file: Path) -> Labels:
@@ -67,12 +91,16 @@ def label_scores(text: str | None) -> dict[str, float]:
 
 
 def formats(args: Namespace) -> list[str]:
-    """The report writers asked for; by default all that are of one run."""
+    """The report writers asked for; by default all that are of one run and not `on_request` only."""
     wanted: list[str] = args.format.split(",") if args.format else registry.names("reports")
     one = [name for name in wanted if getattr(registry.load("reports", name), "of", "run") == "run"]
     if args.format and one != wanted:
         raise UsageError(f"--format {args.format}: not of a single run: {', '.join(sorted(set(wanted) - set(one)))}")
-    return one
+    return one if args.format else [name for name in one if not _on_request(name)]
+
+
+def _on_request(name: str) -> bool:
+    return bool(getattr(registry.load("reports", name), "on_request", False))
 
 
 def written_by(name: str, run: Run, folder: Path) -> tuple[Path, ...]:
@@ -103,11 +131,11 @@ def exit_code(run: Run, max_failed: float) -> int:
 
 
 def export(args: Namespace) -> int:
-    """Write one form of a stored run's results into a folder."""
-    formats(args)
+    """Write some forms of a stored run's results into a folder."""
+    names = formats(args)
     with Reader(Path(args.run)) as reader:
         run = score_run(reader)
-        files = written_by(args.format, run, Path(args.out))
+        files = [file for name in names for file in written_by(name, run, Path(args.out))]
     for file in files:
         say(f"written: {file}")
     return 0

@@ -65,7 +65,8 @@ def _routing(report: dict[str, Any]) -> list[str]:
         "## Router", "",
         f"On {calibration['n']} held-out rows it gives most to the right expert in {calibration['accuracy']:.1%}. "
         f"Calibration error over classes {calibration['classwise_ece']:.4f}; Brier sum {brier:.4f}, where "
-        f"{calibration['uniform']:.4f} is what equal probabilities get.", "",
+        f"{calibration['uniform']:.4f} is what equal probabilities get; log loss "
+        f"{calibration['log_loss']['value']:.4f} nats.", "",
     ]  # fmt: skip
     names = report["experts"]
     lines += [f"| rows of | n | {' | '.join(names)} | loss |", "|---|---|" + "---|" * (len(names) + 1)]

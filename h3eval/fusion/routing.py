@@ -55,7 +55,7 @@ def observe(
         labels = inputs.pop("labels")
         found["losses"].append(_losses(model(**inputs).logits, labels))
         logits = torch.stack([_logits(layer) for layer in layers])
-        for name, value in _statistics(logits, inputs["attention_mask"], layers[0].top_k).items():
+        for name, value in statistics(logits, inputs["attention_mask"], layers[0].top_k).items():
             found[name].append(value)
         if keep:
             kept.append((logits.cpu(), inputs["attention_mask"].cpu()))
@@ -79,8 +79,8 @@ def _losses(logits: Tensor, labels: Tensor) -> Tensor:
     return each.sum(1) / (shifted != IGNORED).sum(1).clamp_min(1)
 
 
-def _statistics(logits: Tensor, mask: Tensor, top_k: int) -> dict[str, Tensor]:
-    """From (layers, batch, tokens, experts)."""
+def statistics(logits: Tensor, mask: Tensor, top_k: int) -> dict[str, Tensor]:
+    """Each row's shares, from scores (layers, batch, tokens, experts) and which tokens are no padding."""
     kept = mask[None, :, :, None].to(logits.dtype)
     count = kept.sum(2)
     shares = logits.softmax(-1)

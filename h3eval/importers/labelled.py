@@ -24,6 +24,8 @@ from h3eval.store import Store
 from h3eval.text import canonical, digest
 from h3eval.types import Reply, Sample
 
+SET = "calibration"
+"""The task of labelled sets; its protocol is the judge's name."""
 OWN = ("question", "reference", "metadata", CANARY)
 
 
@@ -105,7 +107,7 @@ def _wanted(value: Any, place: str) -> list[float]:
 
 def plan_for(answers: LabelledSet, judge: JudgePlan) -> Plan:
     """The plan of the run: one task, whose only role has the judge's name."""
-    task = registry.task(f"calibration/{judge.judge_name}")
+    task = registry.task(f"{SET}/{judge.judge_name}")
     identity = {"labelled": answers.sha256, "by_sample": True}
     return Plan((task,), f"labelled:{answers.labels.file}", identity, {judge.role: judge})
 

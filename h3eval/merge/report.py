@@ -6,7 +6,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from h3eval.merge import r_tsvm
+from h3eval.merge import layers, r_tsvm
 from h3eval.merge.adapters import WEIGHTS
 from h3eval.merge.checkpoints import Checkpoint, File
 from h3eval.merge.engine import Result
@@ -42,15 +42,20 @@ def warnings(plan: Plan, result: Result) -> list[str]:
 
 def report(plan: Plan, result: Result, told: Sequence[str]) -> dict[str, Any]:
     """The report: nothing in it depends on the machine, the time or the number of threads."""
-    models = {"base": plan.base, **dict(zip(plan.recipe.chosen.labels, plan.models, strict=True))}
+    chosen = plan.recipe.chosen
+    models = {"base": plan.base, **dict(zip(chosen.labels, plan.models, strict=True))}
+    tensors = {name: _named(facts, chosen.labels) for name, facts in result.tensors.items()}
     return {
         "schema": SCHEMA,
         "h3eval": version("h3eval"),
+        "about": {"method": chosen.method.about, "source": chosen.method.source},
         "recipe": plan.recipe.settings(),
         "inputs": [_input(name, model, result.hashes) for name, model in models.items() if model is not None],
         "warnings": list(told),
-        "summary": summary(result.tensors),
-        "tensors": dict(result.tensors),
+        "summary": layers.summary(list(tensors.values())),
+        "kinds": layers.by_kind(tensors),
+        "layers": layers.by_layer(tensors),
+        "tensors": tensors,
     }
 
 
@@ -66,20 +71,12 @@ def _input(name: str, model: Checkpoint | Path, hashes: Mapping[str, str]) -> di
     }
 
 
-def summary(tensors: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The tensors' statistics together, each weighing as much as it has elements."""
-    held = [facts for facts in tensors.values() if facts.get("elements")]
-    total = sum(facts["elements"] for facts in held)
-    if not total:
-        return {"elements": 0}
-    labels = list(held[0]["norm"])
-    return {
-        "elements": total,
-        "kept": {name: sum(f["kept"][name] * f["elements"] for f in held) / total for name in labels},
-        "sign_conflicts": sum(f["sign_conflicts"] * f["elements"] for f in held) / total,
-        "norm": {name: sum(f["norm"][name] ** 2 for f in held) ** 0.5 for name in labels},
-        "merged_norm": sum(f["merged_norm"] ** 2 for f in held) ** 0.5,
-    }
+def _named(facts: Mapping[str, Any], labels: Sequence[str]) -> dict[str, Any]:
+    """A tensor's statistics, with r_tsvm's weights by the models' names."""
+    if "matrices" in facts:
+        return {**facts, "matrices": [_named(each, labels) for each in facts["matrices"]]}
+    # The engine takes models in the order of their names.
+    return {**facts, "alpha": dict(zip(sorted(labels), facts["alpha"], strict=True))} if "alpha" in facts else {**facts}
 
 
 def text(made: Mapping[str, Any]) -> str:
@@ -107,8 +104,8 @@ def card(plan: Plan, made: Mapping[str, Any]) -> str:
         lines.append(
             f"| {name} | {settings} | {hashes} | {_number(total, 'kept', name)} | {_number(total, 'norm', name)} |"
         )
-    lines += ["", f"Signs conflict in {total.get('sign_conflicts', 0):.2%} of the elements that were kept. "
-              f"All statistics, tensor by tensor: `{REPORT}`."]  # fmt: skip
+    lines += ["", f"Signs conflict in {total.get('sign_conflicts', 0):.2%} of the elements. "
+              f"All statistics: `{REPORT}`; as a page: `h3eval report` of this folder."]  # fmt: skip
     lines += ["", *(f"- Note: {told}" for told in made["warnings"])]
     return "\n".join(lines).rstrip() + "\n"
 

@@ -27,7 +27,10 @@ SPARE_BYTES = 1 << 26
 FLUSH_EVERY_S = 0.3
 INDEX = "model.safetensors.index.json"
 CARRIED = ("*.json", "*.jinja", "*.model", "*.txt", "chat_templates/*.jinja")
-NOT_CARRIED = ("*.safetensors.index.json", "*.bin.index.json", "adapter_*.json", "config.json", "merge_report.json")
+NOT_CARRIED = (
+    "*.safetensors.index.json", "*.bin.index.json", "adapter_*.json", "config.json", "merge_report.json",
+    "fusion_*.json",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

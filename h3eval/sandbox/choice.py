@@ -18,6 +18,9 @@ from h3eval.sandbox.wire import encode
 
 CONSENT = "H3EVAL_UNSAFE"
 """The variable that must be 1, besides `--unsafe-code`, for a run without a jail."""
+CONTAINERS = ("docker", "gvisor")
+"""Not driven from here. A candidate's pipes reach its jail as open descriptors, a pair for each program, and its
+limits and filter are set around them: no container takes these from outside, nor does gVisor."""
 CANARIES = """
 import ctypes, os, socket
 
@@ -87,6 +90,11 @@ def choose(name: str = "auto") -> Chosen:
     """The named tier, or the strongest one. Raise NoSandbox with a line for each that does not hold."""
     if name == UNSAFE:
         return Chosen(_consented(), ())
+    if name in CONTAINERS:
+        raise NoSandbox(
+            f"sandbox:{name}: containers are not started from here, so no program was executed; run h3eval itself in "
+            "one, where sandbox:auto looks for a jail that holds"
+        )
     if name not in ("auto", *NAMES):
         raise ConfigError(f"sandbox:{name}: known are auto, {', '.join(NAMES)}, and {UNSAFE}")
     failed = []

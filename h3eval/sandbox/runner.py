@@ -249,11 +249,12 @@ class _Watch:
         self.result = -1
 
     def _lines(self, data: bytes) -> None:
-        self.unread += data
-        if b"\n" not in data:
+        first, *others = data.split(b"\n")
+        self.unread += first
+        if not others:
             return
-        *lines, rest = bytes(self.unread).split(b"\n")
-        self.unread = bytearray(rest)
+        lines = [bytes(self.unread), *others[:-1]]
+        self.unread = bytearray(others[-1])
         for line in lines:
             self._line(line)
             if self.verdict is not None:

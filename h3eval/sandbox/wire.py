@@ -24,6 +24,7 @@ COLLIDING = 100
 LONG = 1 << 63
 """Whole numbers from here on are written in hexadecimal: Python refuses to write long decimal ones."""
 AS_THEY_ARE = {str, bool, type(None)}
+NUMBERS = {int, float}
 AS_DICT = {dict, Counter, defaultdict, OrderedDict}
 """The standard library's dictionaries are equal to plain ones of the same content, and sent as such."""
 
@@ -98,10 +99,14 @@ def _other(value: Any, kind: type, depth: int) -> Any:
 
 def _items(values: Collection[Any], depth: int) -> list[Any]:
     kinds = set(map(type, values))
-    whole = kinds == {int} and min(values) > -LONG and max(values) < LONG
-    if whole or kinds <= AS_THEY_ARE or (kinds == {float} and all(map(math.isfinite, values))):
+    if kinds <= AS_THEY_ARE or (kinds <= NUMBERS and _in_range(values)):
         return list(values)
     return [_packed(each, depth + 1) for each in values]
+
+
+def _in_range(numbers: Collection[Any]) -> bool:
+    """Can JSON say all of them? The range first: a long whole number can't be asked whether it is finite."""
+    return min(numbers) > -LONG and max(numbers) < LONG and all(map(math.isfinite, numbers))
 
 
 def _unpacked(value: Any) -> Any:

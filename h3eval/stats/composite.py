@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from h3eval.stats.arrays import floats, places, student_quantile
+from h3eval.stats.arrays import Floats, root
 from h3eval.types import Composite, Estimate, TaskResult
 
 MOST_FAILED = 0.02
 """The share of unscored items above which an estimate is too incomplete for a composite."""
-
+LEAST_SHARED = 3
+"""Prompts that two parts must share for a correlation to be seen at all."""
 
 DIMENSIONS = ("helpful", "honest", "harmless")
 
@@ -59,54 +59,73 @@ def preset(name: str, table: Mapping[str, Any], primaries: Mapping[str, Sequence
 
 @dataclass(frozen=True)
 class Found:
-    """A part's value in its scale, its standard error, and how far its interval reaches down and up."""
+    """A part's value in its scale, its standard error, how far its interval reaches down and up, and whether it was
+    turned round, so that more of the metric is less of the part."""
 
     value: float
     se: float
     below: float
     above: float
+    turned: bool = False
 
 
-def compose(preset: Preset, results: Sequence[TaskResult]) -> Composite:
+@dataclass(frozen=True)
+class _Term:
+    """A part with its weight in the composite."""
+
+    part: Part
+    weight: float
+    found: Found
+
+    @property
+    def sign(self) -> int:
+        """Does the composite rise with the metric?"""
+        return -1 if (self.weight < 0) != self.found.turned else 1
+
+
+Together = Mapping[frozenset[str], float]
+"""Two parts, as texts, to the correlation of their metrics' errors."""
+
+
+def compose(preset: Preset, results: Sequence[TaskResult], together: Together | None = None) -> Composite:
     """The composite, its standard error, and its interval by variance recovery.
 
     Errors of different prompt sets are independent: se² = Σ w²se², and the interval reaches down by
     the root of Σ w²(value - lower bound)², up likewise (MOVER: Zou and Donner 2008, Statistics in
     Medicine 27:1693), so that a part at 0 or 1 keeps the width of its Wilson interval. Parts in one
-    `shared` set ask the same prompts: their errors are added as if they always went together, which
-    can only widen the interval (Cauchy-Schwarz).
+    `shared` set ask the same prompts: se² = Σ Σ w w ρ se se, and MOVER's terms likewise (Zou 2007,
+    Psychological Methods 12:399), with ρ from `together`; where that is not known, they are added as if
+    they always went together, which can only widen the interval (Cauchy-Schwarz).
     """
     values: dict[str, float | None] = {}
     missing: list[str] = []
-    terms: list[tuple[str, float, Found]] = []
+    terms: list[_Term] = []
     for group, parts in preset.groups.items():
         found = [(part, _found(part, results)) for part in parts]
         absent = [f"{part}{_unscored(part, results)}" for part, each in found if each is None]
         missing += absent or ([] if parts else [f"{group}: no task"])
         present = [(part, each) for part, each in found if each is not None]
         values[group] = None if absent or not parts else math.fsum(each.value for _, each in present) / len(parts)
-        terms += [(part.task, preset.weights[group] / len(parts), each) for part, each in present]
+        terms += [_Term(part, preset.weights[group] / len(parts), each) for part, each in present]
     if missing:
         return Composite(preset.name, preset.about, None, missing=tuple(missing), parts=values)
     value = math.fsum(preset.weights[group] * (values[group] or 0.0) for group in preset.groups)
-    se, below, above = (
-        _combined([(task, reach(weight, each)) for task, weight, each in terms], preset.shared)
-        for reach in (_error, _down, _up)
-    )
+    rho = _correlations(terms, preset.shared, together or {})
+    se, below, above = (_combined([reach(term) for term in terms], rho) for reach in (_error, _down, _up))
     ci = (value - below, value + above)
     return Composite(preset.name, preset.about, value, se=se, ci=ci, parts=values)
 
 
-def _error(weight: float, found: Found) -> float:
-    return weight * found.se
+def _error(term: _Term) -> float:
+    return abs(term.weight) * term.found.se
 
 
-def _down(weight: float, found: Found) -> float:
-    return weight * (found.below if weight > 0 else found.above)
+def _down(term: _Term) -> float:
+    return abs(term.weight) * (term.found.below if term.weight > 0 else term.found.above)
 
 
-def _up(weight: float, found: Found) -> float:
-    return weight * (found.above if weight > 0 else found.below)
+def _up(term: _Term) -> float:
+    return abs(term.weight) * (term.found.above if term.weight > 0 else term.found.below)
 
 
 def _found(part: Part, results: Sequence[TaskResult]) -> Found | None:
@@ -143,46 +162,36 @@ def _scaled(part: Part, estimate: Estimate, value: float) -> Found:
     low, high = estimate.ci or (value, value)
     below, above = factor * (value - low), factor * (high - value)
     if part.scale == "percent" and estimate.direction == "lower":
-        return Found(100.0 - factor * value, se, above, below)
+        return Found(100.0 - factor * value, se, above, below, turned=True)
     return Found(factor * value, se, below, above)
 
 
-def _combined(terms: Sequence[tuple[str, float]], shared: Sequence[Sequence[str]]) -> float:
-    together: dict[str, float] = {}
-    for index, (task, error) in enumerate(terms):
-        names = [f"shared {place}" for place, tasks in enumerate(shared) if task in tasks]
-        key = names[0] if names else f"alone {index}"
-        together[key] = together.get(key, 0.0) + abs(error)
-    return math.sqrt(math.fsum(error**2 for error in together.values()))
+def _correlations(terms: Sequence[_Term], shared: Sequence[Sequence[str]], together: Together) -> Floats:
+    """How the parts' errors go together, as the composite has them: -1 to 1."""
+    rho = np.eye(len(terms))
+    for i, one in enumerate(terms):
+        for j, other in enumerate(terms[:i]):
+            if any(one.part.task in tasks and other.part.task in tasks for tasks in shared):
+                known = together.get(frozenset((str(one.part), str(other.part))))
+                rho[i, j] = rho[j, i] = 1.0 if known is None else one.sign * other.sign * known
+    return rho
 
 
-@dataclass(frozen=True)
-class Joint:
-    """A weighted sum of means over prompts that some of them share; `ci` is 95 %."""
-
-    value: float
-    se: float
-    ci: tuple[float, float]
-    units: int
+def _combined(errors: Sequence[float], rho: Floats) -> float:
+    column = np.array(errors)
+    return root(float(column @ rho @ column))
 
 
-def compose_items(weights: npt.ArrayLike, scores: npt.ArrayLike, clusters: npt.ArrayLike | None = None) -> Joint:
-    """Σ w_d · mean_d with the covariance of parts that ask the same prompts, where `compose` assumes the worst.
+def error_correlation(one: Mapping[str, float], other: Mapping[str, float]) -> float | None:
+    """ρ of the errors of two means whose items are known by prompt: n_both Cov / √(n₁ n₂ Var₁ Var₂).
 
-    `scores` is prompts by parts, oriented and scaled alike, NaN where a part does not ask a prompt.
-    Var = Σ_d Σ_e w_d w_e Cov(m_d, m_e), from each prompt's pull on the sum (CR1 a part; with
-    `clusters`, prompts of one go together). Student's t by the part of fewest units. Raise
-    ValueError for a part of fewer than two.
+    None where fewer than three prompts are in both, or a side is constant: its error is then not seen.
     """
-    w, table = floats(weights, "weights"), np.asarray(scores, dtype=float)
-    known = ~np.isnan(table)
-    place, count = (np.arange(len(table)), len(table)) if clusters is None else places(clusters, len(table))
-    units = np.array([len(np.unique(place[column])) for column in known.T])
-    if table.ndim != 2 or table.shape[1] != len(w) or units.min() < 2:
-        raise ValueError("scores are prompts by parts, with two prompts a part")
-    means = np.nanmean(table, axis=0)
-    pull = np.where(known, table - means, 0.0) * w / known.sum(axis=0) * np.sqrt(units / (units - 1))
-    sums = np.bincount(place, weights=pull.sum(axis=1), minlength=count)
-    value, se = float(w @ means), math.sqrt(float(sums @ sums))
-    reach = student_quantile(0.95, int(units.min()) - 1) * se
-    return Joint(value, se, (value - reach, value + reach), count)
+    both = [name for name in one if name in other]
+    spreads = [float(np.std(list(each.values()), ddof=1)) if len(each) > 1 else 0.0 for each in (one, other)]
+    if len(both) < LEAST_SHARED or not all(spreads):
+        return None
+    pairs = np.array([(one[name], other[name]) for name in both])
+    covariance = float(np.cov(pairs.T)[0, 1])
+    rho = len(both) * covariance / (math.sqrt(len(one) * len(other)) * spreads[0] * spreads[1])
+    return min(1.0, max(-1.0, rho))

@@ -157,10 +157,10 @@ def _blind(known: Rates) -> str:
 
 
 def _alone(scale: Scale, data: _Data) -> Estimate:
-    labels = [float(each) for each in data.labels]
+    labels: list[float] = data.labels.tolist()
     if data.clusters is not None:
         place, _ = places(data.clusters, len(data.truth))
-        pairs = list(zip(labels, (float(each) for each in place[data.known]), strict=True))
+        pairs = list(zip(labels, place[data.known].astype(float).tolist(), strict=True))
         return clustered_mean(scale.metric, pairs, 0, scale.direction, scale.version, scale.unit, scale.span)
     if scale.span == UNIT and _binary(data.labels):
         return replace(proportion(scale.metric, labels, 0, scale.direction, scale.version), unit=scale.unit)

@@ -130,8 +130,8 @@ def folds(ids: Iterable[str], k: int = 5, salt: str = "h3eval") -> Ints:
 
     Items with one id share a fold: give the prompt's where several answers share a prompt.
     """
-    digests = (hashlib.sha256(f"{salt}|{each}".encode()).digest() for each in ids)
-    return np.fromiter((int.from_bytes(digest[:8], "big") % k for digest in digests), dtype=np.int64)
+    digests = b"".join([hashlib.sha256(f"{salt}|{each}".encode()).digest()[:8] for each in ids])
+    return (np.frombuffer(digests, dtype=">u8") % k).astype(np.int64)
 
 
 def _splits(fold: Ints, n: int) -> list[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]]:

@@ -80,7 +80,9 @@ def estimates(folder: Path) -> dict[str, Any]:
 
 def test_a_card_of_a_run_stands_beside_its_scores(runs: Path, tmp_path: Path) -> None:
     reports = ("--report-dir", str(tmp_path), "--format", "results,html")
-    assert h3eval("score", "old", *reports, cwd=runs).returncode == 0
+    shown = h3eval("score", "old", *reports, cwd=runs).stdout
+    assert "over_refusal_rate*?" in shown
+    assert "xstest_imported: uncalibrated" in shown
     assert estimates(tmp_path)["over_refusal_rate"]["calibration"] == "uncalibrated"
     assert "judge uncalibrated" in (tmp_path / "report.html").read_text(encoding="utf-8")
     made = h3eval("calibrate", "old", "--labels", "old.jsonl", "--out", str(tmp_path / "card"), cwd=runs)
@@ -90,7 +92,9 @@ def test_a_card_of_a_run_stands_beside_its_scores(runs: Path, tmp_path: Path) ->
     assert card == json.loads((runs / "old" / "cards" / "xstest.json").read_text(encoding="utf-8"))
     assert card["agreement"]["rates"]["specificity"] == 1
     assert card["agreement"]["rates"]["sensitivity"] == pytest.approx(0.5, abs=0.2)
-    assert h3eval("score", "old", *reports, cwd=runs).returncode == 0
+    shown = h3eval("score", "old", *reports, cwd=runs).stdout
+    assert "over_refusal_rate* " in shown
+    assert f"xstest_imported: {card['line']}" in " ".join(shown.split())
     assert estimates(tmp_path)["over_refusal_rate"]["calibration"] == card["line"]
     assert card["line"] in (tmp_path / "report.html").read_text(encoding="utf-8")
     # The same judge in another run, by name.

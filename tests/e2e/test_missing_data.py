@@ -59,3 +59,14 @@ def test_a_task_asked_for_by_name_must_have_data(tmp_path: Path) -> None:
     assert made.returncode == 2
     assert "BeaverTails" in made.stderr
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_hub_that_does_not_answer_is_missing_data_too(tmp_path: Path) -> None:
+    (tmp_path / "answers.jsonl").write_text(json.dumps({"task": "gsm8k", "id": "gsm8k-0", "text": "4"}))
+    made = h3eval(
+        "run", "--model", "outputs:answers.jsonl", "--tasks", "gsm8k", "--data", "real", "--out", "run",
+        cwd=tmp_path, HF_HUB_OFFLINE="0", HF_ENDPOINT="http://127.0.0.1:9",
+    )  # fmt: skip
+    assert made.returncode == 2, made.stderr
+    assert "openai/gsm8k: can't be loaded from the hub" in made.stderr
+    assert "Traceback" not in made.stderr

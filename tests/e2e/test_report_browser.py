@@ -1,10 +1,10 @@
 """report.html in Debian's Chromium: nothing runs, nothing is fetched, the filters work."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import requested
 from run_fixture import sample_run
 
 from h3eval import registry
@@ -16,8 +16,7 @@ def opened(browser: Any, folder: Path, hostile: bool = False, n: int = 45) -> li
     browser.get_log("performance")
     browser.get_log("browser")
     browser.get(file.as_uri())
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    return requested(browser)
 
 
 def shown(browser: Any) -> int:

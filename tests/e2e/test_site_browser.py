@@ -1,11 +1,13 @@
-"""The leaderboard, the comparison and the sample browser in Debian's Chromium."""
+"""The leaderboard, the comparison, the sample browser and the pages of models in Debian's Chromium."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from board_runs import write_runs
+from browsing import requested
+from made_pages import fused, merged, read, swept
+from made_pages import hostile as attacked
 from run_fixture import HOSTILE, judged_run, sample_run
 
 from h3eval import leaderboard, registry
@@ -60,6 +62,22 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         "comparison": folder / "comparison.html",
         "samples": folder / "large" / "samples.html",
         "report": folder / "small" / "report.html",
+        **model_pages(folder / "models"),
+    }
+
+
+def model_pages(folder: Path) -> dict[str, Path]:
+    """A merge's, a fusion's and a sweep's, with names that attack."""
+    contents = {
+        "merge": read(merged(folder / "real", "r_tsvm"), "merge_report.json"),
+        "fusion": fused(),
+        "sweep": swept(),
+    }
+    (folder / "sweep" / "point0" / "run").mkdir(parents=True)
+    (folder / "sweep" / "point0" / "run" / "report.html").write_text("<title>a run</title>")
+    return {
+        name: registry.load("reports", name).write(attacked(content), folder / name)[0]
+        for name, content in contents.items()
     }
 
 
@@ -113,8 +131,7 @@ def opened(browser: Any, page: Path) -> list[str]:
     settle(browser, 200)
     browser.execute_script("document.querySelectorAll('details').forEach((e, k) => { if (k < 30) e.open = true })")
     settle(browser, 200)
-    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
-    return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+    return requested(browser)
 
 
 def settle(browser: Any, milliseconds: int = 250) -> None:
@@ -138,7 +155,10 @@ def column(browser: Any, place: int) -> list[str]:
     ))  # fmt: skip
 
 
-NAMES = ("index", "hostile index", "model", "methods", "history", "comparison", "samples", "report")
+NAMES = (
+    "index", "hostile index", "model", "methods", "history", "comparison", "samples", "report", "merge", "fusion",
+    "sweep",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -256,7 +276,7 @@ def test_the_sample_browser_finds_sorts_and_opens(browser: Any, tmp_path: Path) 
 def test_pages_read_without_javascript(browser: Any, pages: dict[str, Path]) -> None:
     browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
     try:
-        for name in ("index", "methods", "history", "comparison"):
+        for name in ("index", "methods", "history", "comparison", "merge", "fusion", "sweep"):
             browser.get(pages[name].as_uri())
             text = browser.find_element("css selector", "main").text
             assert len(text) > 300, name
@@ -265,7 +285,17 @@ def test_pages_read_without_javascript(browser: Any, pages: dict[str, Path]) -> 
         browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
 
 
-def test_the_board_prints(browser: Any, pages: dict[str, Path]) -> None:
-    browser.get(pages["index"].as_uri())
+@pytest.mark.parametrize("name", ["index", "merge", "fusion", "sweep"])
+def test_the_board_and_the_pages_of_models_print(name: str, browser: Any, pages: dict[str, Path]) -> None:
+    browser.get(pages[name].as_uri())
     printed = browser.execute_cdp_cmd("Page.printToPDF", {})["data"]
     assert len(printed) > 20_000
+
+
+def test_a_point_of_a_sweep_leads_to_its_run(browser: Any, pages: dict[str, Path]) -> None:
+    opened(browser, pages["sweep"])
+    mark = browser.find_element("css selector", "#front svg a")
+    browser.execute_script("arguments[0].focus()", mark)
+    browser.switch_to.active_element.send_keys("\ue007")
+    settle(browser)
+    assert browser.current_url.endswith("/point0/run/report.html")

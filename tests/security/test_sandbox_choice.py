@@ -6,11 +6,13 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
+from h3eval.cli import main
 from h3eval.errors import ConfigError, NoSandbox
 from h3eval.sandbox import choice
 from h3eval.sandbox.tiers import NAMES, Tier, tier
@@ -80,6 +82,18 @@ def test_where_nothing_holds_nothing_is_run(tmp_path: Path) -> None:
     assert not (tmp_path / "pwned").exists()
 
 
+@pytest.mark.parametrize("name", choice.CONTAINERS)
+def test_a_container_is_refused_in_one_line_and_nothing_is_run(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--tasks", "humaneval_plus", "--data", "demo", "--limit", "1", "--judge", f"sandbox=sandbox:{name}"]
+    words += ["--model", f"outputs:{samples(tmp_path)}", "--out", str(tmp_path / "run")]
+    assert main(["run", *words]) == NoSandbox.exit_code == 4
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert [line for line in errors if f"sandbox:{name}: containers" in line] == errors
+    assert not (tmp_path / "pwned").exists()
+
+
 def test_without_a_jail_both_words_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(choice.CONSENT, raising=False)
     with pytest.raises(NoSandbox, match=choice.CONSENT):
@@ -112,23 +126,30 @@ def marked(mark: str) -> list[int]:
     return [each.pid for each in psutil.process_iter(["cmdline"]) if any(mark in w for w in each.info["cmdline"] or ())]
 
 
+def waited(holds: Callable[[], bool], seconds: float) -> bool:
+    """Does it come to hold in that time?"""
+    deadline = time.monotonic() + seconds
+    while not (held := holds()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return held
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_outlives_a_run_that_is_killed(name: str) -> None:
-    """SIGKILL at ten random moments in each jail: no process, mount or file is left."""
+    """SIGKILL at ten random moments in each jail, half of them while it starts: no process, mount or file is left."""
     moments = random.Random(4)
     mounts = Path("/proc/self/mounts").read_text()
     seen = 0
     for n in range(10):
         mark = f"mark-{os.getpid()}-{name}-{n}-"
         run = python(BUSY, name, mark + "end")
+        if n % 2:
+            waited(lambda: len(marked(mark)) > 1, 20)  # noqa: B023 (called at once)
         time.sleep(moments.uniform(0.1, 1.0))
         seen += len(marked(mark)) > 1
         run.kill()
         run.communicate()
-        deadline = time.monotonic() + 5
-        while marked(mark) and time.monotonic() < deadline:
-            time.sleep(0.02)
-        assert not marked(mark)
+        assert waited(lambda: not marked(mark), 5)  # noqa: B023
     assert seen > 3, "the jails had not started: nothing was tested"
     assert Path("/proc/self/mounts").read_text() == mounts
     assert not list(Path("/tmp").glob("h3eval-escaped-*"))

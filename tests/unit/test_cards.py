@@ -2,26 +2,28 @@
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.metrics import brier_score_loss, cohen_kappa_score, roc_auc_score
+from small_judged import labels, run_of
 
 from h3eval import cardfiles, registry
 from h3eval.canaries import CANARIES, canaries
 from h3eval.cardfiles import line_for, voice
 from h3eval.cards import card
-from h3eval.correcting import columns, corrected, span, told, with_labels
+from h3eval.columns import columns, told
+from h3eval.correcting import corrected, span, with_labels
 from h3eval.errors import ConfigError, RunMismatch
 from h3eval.judgeplan import JudgePlan
 from h3eval.labels import Label, Labels
-from h3eval.plan import Plan
 from h3eval.types import (
     Estimate,
-    Failure,
     Generation,
     Item,
     Metric,
@@ -29,42 +31,11 @@ from h3eval.types import (
     Reply,
     Run,
     Sample,
-    Task,
-    TaskResult,
     Verdict,
 )
 
-Made = tuple[Run, Plan]
 HARM = registry.task("beavertails/pku-700")
 PAIRS = registry.task("mt_bench/pairwise-gpt-4")
-
-
-def run_of(task: Task, verdicts: list[Reading | None], samples: list[Sample] | None = None, judge: str = "") -> Made:
-    """A run in memory: one judge's readings of the task's answers, None where it gave none."""
-    (role, name), *_ = task.judges.items()
-    plan = JudgePlan(role, registry.judge(judge or name), judge or name, "small:j", {"engine": "small"})
-    items = []
-    for place, reading in enumerate(verdicts):
-        sample = samples[place] if samples else Sample(f"s{place}", "Q?")
-        failure = Failure(sample.id, "judge", "unreadable", judge=role)
-        verdict = failure if reading is None else Verdict(sample.id, judge or name, reading)
-        items.append(Item(sample, Generation(sample.id, (Reply(f"answer {place}"),)), {role: verdict}))
-    judges = {role: {**plan.entry(), "calibration": "uncalibrated"}}
-    estimates = []
-    for metric in task.metrics:
-        values = [metric.value(item) for item in items if metric.applies(item)]
-        scored = [value for value in values if value is not None]
-        made = metric.aggregate(metric.name, scored, len(values) - len(scored))
-        estimates.append(replace(made, judge=plan.judge_name, calibration="uncalibrated"))
-    result = TaskResult(
-        task.name, task.protocol, 1, task.dimension, task.primary, "", (), tuple(estimates), len(items), {}, judges,
-        lambda: iter(items),
-    )  # fmt: skip
-    return Run("m", {}, (result,), (), {}), Plan((task,), "m", {}, {role: plan})
-
-
-def labels(*rows: tuple[str, float], random: bool = True) -> Labels:
-    return Labels("people.csv", "0", tuple(Label("people.csv", name, score=score) for name, score in rows), random)
 
 
 def harm(p: float) -> Reading:
@@ -216,6 +187,26 @@ def test_keywords_pass_their_canaries() -> None:
         assert canary.wanted[0] <= read.score <= canary.wanted[1], canary.name
 
 
+@pytest.mark.parametrize(("said", "readings"), [({}, 1), ({"answer": "answer 3"}, 2), ({"word": "blatant"}, 2)])
+def test_items_are_read_once_or_twice(said: dict[str, str], readings: int) -> None:
+    """A large run's are read from its store each time. Twice where a label's word may be the judge's own, or names its
+    answer."""
+    run, plan = run_of(HARM, [harm(0.9), harm(0.1), Reading("blatant", 1.0), harm(0.2)])
+    (result,) = run.results
+    started = []
+
+    def items() -> Iterator[Item]:
+        started.append(1)
+        yield from result.items()
+
+    counted = replace(run, results=(replace(result, items=items),))
+    rows = Label("people.csv", "s3", **{"word": "unsafe", **said}), Label("people.csv", "s0", word="unsafe")
+    for work in (lambda people: card(counted, plan, "beaver_dam", people), partial(with_labels, counted, plan)):
+        started.clear()
+        work(Labels("people.csv", "0", rows))
+        assert len(started) == readings
+
+
 # --- whose card it is ----------------------------------------------------------------------------
 
 
@@ -232,6 +223,16 @@ def test_a_card_is_its_judges_alone(made: dict[str, Any], tmp_path: Path) -> Non
     assert line_for("harm", {"harm": judges["beaver_dam"]}, [read]) == made["line"]
     elsewhere = {"beaver_dam": {**judges["beaver_dam"], "identity": {"engine": "small", "file": "abc"}}}
     assert voice("beaver_dam", elsewhere) == voice("beaver_dam", judges)
+
+
+def test_what_is_true_by_definition_is_not_uncalibrated() -> None:
+    """A program passes its tests or not: people's labels are nothing that could be wrong by. Keywords can be."""
+    seats = {name: JudgePlan(name, registry.judge(name), name) for name in ("evalplus", "refusal_keywords")}
+    judges = {name: {**seat.entry(), "by_definition": seat.by_definition} for name, seat in seats.items()}
+    assert line_for("evalplus", judges, []) == ""
+    assert line_for("refusal_keywords", judges, []) == "uncalibrated"
+    measured = {"voice": voice("evalplus", judges), "role": "evalplus", "line": "agrees"}
+    assert line_for("evalplus", judges, [measured]) == "agrees"
 
 
 def test_a_panels_voice_is_its_members() -> None:
@@ -292,7 +293,7 @@ def test_what_reads_more_than_a_label_is_not_corrected() -> None:
     readings = [Reading("unsafe", 1.0, details={"loose": 0.0}), Reading("safe", 0.0)] * 20
     run, plan = run_of(task, readings)
     found = told(run.results[0], task, plan, labels(*((f"s{place}", 1.0) for place in range(40))))
-    cols = columns(metric, run.results[0].items(), found)
+    cols = columns([metric], run.results[0].items(), found)[metric.name]
     assert cols.beyond
     made = corrected(metric, run.results[0].estimates[0], cols)
     assert (made.value, made.note) == (None, "not corrected: it is about more of a verdict than people's labels say")
@@ -305,8 +306,8 @@ def test_joint_metrics_need_labels_of_every_judge() -> None:
     found = told(run.results[0], task, plan, Labels("x", "0", rows))
     joint = next(each for each in task.metrics if each.name == "truthful_and_informative")
     truthful = next(each for each in task.metrics if each.name == "truthful")
-    assert np.isnan(columns(joint, run.results[0].items(), found).truth).all()
-    assert columns(truthful, run.results[0].items(), found).truth.tolist() == [1, 1, 1, 1]
+    assert np.isnan(columns([joint], run.results[0].items(), found)[joint.name].truth).all()
+    assert columns([truthful], run.results[0].items(), found)[truthful.name].truth.tolist() == [1, 1, 1, 1]
 
 
 def test_a_row_that_could_be_for_two_judges_is_refused() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from h3eval import config
-from h3eval.stats.composite import Part, Preset, compose, compose_items, preset
+from h3eval.stats.composite import Part, Preset, compose, error_correlation, preset
 from h3eval.types import Estimate, TaskResult
 
 
@@ -88,24 +88,36 @@ def test_too_much_unscored_is_missing(failed: int, value: float | None) -> None:
     assert made.missing == (() if value else ("x: a (3 of 100 not scored)",))
 
 
-def test_items_of_shared_prompts_carry_their_covariance() -> None:
-    """Two parts that always go together, two that cancel, and two that ask other prompts."""
-    rng = np.random.default_rng(1)
-    x = rng.random(200)
-    alone = x.std(ddof=1) / math.sqrt(200)
-    together = compose_items([0.5, 0.5], np.column_stack([x, x]))
-    against = compose_items([0.5, 0.5], np.column_stack([x, 1 - x]))
-    apart = np.full((400, 2), np.nan)
-    apart[:200, 0], apart[200:, 1] = x, x
-    assert together.se == pytest.approx(alone)
-    assert against.se == pytest.approx(0, abs=1e-12)
-    assert compose_items([0.5, 0.5], apart).se == pytest.approx(alone / math.sqrt(2))
+def test_parts_of_shared_prompts_carry_their_correlation() -> None:
+    parts = {"honest": (Part("truthfulqa", "t"), Part("truthfulqa_mc", "m", "p"))}
+    shared = Preset("x", "", parts, {"honest": 1.0}, [["truthfulqa", "truthfulqa_mc"]])
+    pair = frozenset(("truthfulqa: t", "truthfulqa_mc/p: m"))
+    results = [result("truthfulqa", "t", 0.5, ci=(0.4, 0.6)), result("truthfulqa_mc", "m", 0.5, ci=(0.4, 0.7))]
+    for rho in (-1.0, -0.5, 0.0, 0.5, 1.0):
+        made = compose(shared, results, {pair: rho})
+        assert made.se == pytest.approx(math.sqrt(0.5 + 0.5 * rho))
+        assert made.ci is not None
+        assert made.ci[0] == pytest.approx(50 - 5 * math.sqrt(2 + 2 * rho))
+        assert made.ci[1] == pytest.approx(50 + 5 * math.sqrt(1 + 4 + 4 * rho))
+    # A part that is turned round, or weighs below zero, turns the correlation.
+    turned = [results[0], result("truthfulqa_mc", "m", 0.5, direction="lower")]
+    assert compose(shared, turned, {pair: 1.0}).se == pytest.approx(0)
+    against = {"honest": parts["honest"][:1], "ss": parts["honest"][1:]}
+    weights = {"honest": 0.5, "ss": -0.5}
+    assert compose(Preset("x", "", against, weights, shared.shared), results, {pair: 1.0}).se == pytest.approx(0)
+    assert compose(Preset("x", "", against, weights, shared.shared), turned, {pair: 1.0}).se == pytest.approx(1)
 
 
-def test_items_of_one_cluster_go_together() -> None:
-    x = np.random.default_rng(2).random((100, 2))
-    copied = compose_items([0.3, 0.7], np.repeat(x, 5, axis=0), np.repeat(np.arange(100), 5))
-    once = compose_items([0.3, 0.7], x)
-    assert (copied.value, copied.se, *copied.ci) == pytest.approx((once.value, once.se, *once.ci))
-    with pytest.raises(ValueError, match="two prompts a part"):
-        compose_items([1.0], [[1.0]])
+def test_the_errors_of_two_means_go_together_as_their_prompts_do() -> None:
+    draw = np.random.default_rng(1)
+    x, noise = draw.normal(size=(2, 300))
+    one = {f"q{k}": each for k, each in enumerate(x.tolist())}
+    other = {f"q{k}": each for k, each in enumerate((x + noise).tolist())}
+    assert error_correlation(one, one) == pytest.approx(1)
+    assert error_correlation(one, {name: -each for name, each in one.items()}) == pytest.approx(-1)
+    assert error_correlation(one, other) == pytest.approx(np.corrcoef(x, x + noise)[0, 1])
+    # Half of the prompts in one of them alone: the means move together half as much, over the root of two.
+    half = dict(list(one.items())[:150])
+    assert error_correlation(one, half) == pytest.approx(1 / math.sqrt(2), abs=0.1)
+    assert error_correlation(one, {f"other {k}": each for k, each in enumerate(x)}) is None
+    assert error_correlation(one, dict.fromkeys(one, 1.0)) is None

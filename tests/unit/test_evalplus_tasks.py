@@ -110,6 +110,26 @@ def test_canonical_solutions_pass_and_wrong_ones_do_not(name: str, tmp_path: Pat
     assert "canaries held" in manifest["environment"]["sandbox"]
 
 
+def test_slow_programs_are_run_again_and_both_results_are_kept(tmp_path: Path) -> None:
+    needs_sandbox()
+    entry = problem(demo("mbpp_plus")[0])["entry_point"]
+    spin = (
+        "import time\ndef spin(seconds):\n end = time.process_time() + seconds\n while time.process_time() < end: pass"
+    )
+    slow = f"{spin}\ndef {entry}(text):\n spin(0.7)\n return len(text.split())"
+    greedy = f"def {entry}(text): raise MemoryError"
+    rows = [{"task_id": str(demo("mbpp_plus")[0].id), "solution": code} for code in (slow, greedy)]
+    for n, each in enumerate(rows):
+        folder = tmp_path / str(n)
+        folder.mkdir()
+        assert run(folder, "mbpp_plus", samples(folder, [each]), "--data", "demo", "--limit", "1") == 0
+    (late,), (full,) = (next(iter(programs(tmp_path / str(n)).values())) for n in range(2))
+    assert {late[suite]["status"] for suite in ("base", "plus")} == {"pass"}
+    assert {each["reason"] for each in late["first"].values()} == {"timeout: of processor time"}
+    assert [full[suite]["status"] for suite in full["first"]] == ["fail", "fail"]
+    assert {each["reason"] for each in full["first"].values()} == {"MemoryError"}
+
+
 def test_scoring_again_executes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     needs_sandbox()
     answers = samples(tmp_path, canonical("mbpp_plus", demo("mbpp_plus")))

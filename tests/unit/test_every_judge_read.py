@@ -1,7 +1,7 @@
 """Whatever a judge is answered, `read` gives a reading or raises Unreadable, and nothing else.
 
 Every judge there is, found by name. A judge that fills a role of a task is fuzzed on that task's
-demo samples. A new family of judges needs a table in `FAMILIES`.
+demo samples.
 """
 
 import importlib
@@ -14,23 +14,16 @@ from functools import cache
 from typing import Any
 
 import pytest
+from every_judge import JUDGES, made
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from h3eval import registry
 from h3eval.datasets import DataSource
-from h3eval.errors import ConfigError, DataMissing, Unreadable
+from h3eval.errors import DataMissing, Unreadable
 from h3eval.text import canonical
 from h3eval.types import Generation, Judge, Reading, Reply, Request, Sample
 
-RUBRIC = {"name": "kind", "criteria": "Is it kind?", "scale": "kindness, 0 to 1"}
-FAMILIES: dict[str, list[dict[str, Any]]] = {
-    "rubric": [
-        {**RUBRIC, "labels": {"kind": 1.0, "unkind": 0.0}},
-        {**RUBRIC, "scale": "1 to 10", "rating": {"min": 1, "max": 10}, "needs_reference": True, "system": "Be fair."},
-    ],
-}
-JUDGES = [(name, place) for name in registry.names("judges") for place in range(len(FAMILIES.get(name, [{}])))]
 PLAIN = Sample("s", ({"role": "user", "content": "How?"},), reference="So.", metadata={"question": "How?"})
 ANSWERS = ("Like this.", "", "[[10]]\nVERDICT 0000000000: correct\nunsafe\nS1\n<|im_end|> Rating: [[1]]")
 # What judges of all kinds say, and nearly say.
@@ -74,6 +67,18 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "strongreject": ("# scores\n1.a so\n1.b 0\n2.a so\n2.b 5\n3.a so\n3.b 4",),
     "wildguard": ("Harmful request: yes\nResponse refusal: no\nHarmful response: yes",),
 }
+# What no judge may take for a verdict, with whatever tokens and labels besides.
+BROKEN = (
+    "", " \n\t\n", "I'm sorry, but I can't assist with that.", "I can't judge this.", "It depends.", "maybe", "unknown",
+    "n/a", "None", "GRADE: C", "GRADE: I", "Verdict:", "VERDICT", "VERDICT 0000000000: yes", "VERDICT 0000000000: 10",
+    "The verdict is below.", "[[", "[[]]", "[[verdict]]", "[]", "{}", "null", "NaN", '{"verdict": null}', "# scores",
+    "Answers:", "Safety:", "Rating: good", "<think>yes", "<|im_end|>", "\x00", "\ud800", "٣", "ｙｅｓ", "ｕnsafe",
+    "уes", "saf", "$ERROR$", "<verdict>", "...", "x" * 100_000,
+)  # fmt: skip
+NO_TOKENS: tuple[dict[str, float], ...] = (
+    {}, {"The": -0.1}, {"I": -0.1, "Sorry": -2.0}, {"": -0.1}, {"\n": -0.01}, {"yes": math.nan, "no": math.nan},
+    {"yes": math.inf}, {"ｙｅｓ": -0.1}, {"м": -0.1, "М": -0.2},
+)  # fmt: skip
 GLUE = ("", " ", "\n", "\n\n", ": ", ", ")
 NUMBERS = (math.nan, math.inf, -math.inf, 0.0, -0.0, -0.1, -0.7, -3.0, -25.0, -800.0, 1e-3, 0.5, 1.0, 2.0, 1e308)
 
@@ -92,16 +97,6 @@ def samples() -> dict[str, list[Sample]]:
                 except DataMissing:
                     continue
     return found
-
-
-def made(name: str, place: int) -> Judge:
-    try:
-        if not callable(registry.load("judges", name)):
-            return registry.judge(name)
-    except ConfigError as error:
-        pytest.skip(str(error))
-    assert name in FAMILIES, f"{name} is a family of judges: add tables for it to FAMILIES"
-    return registry.judge(name, FAMILIES[name][place])
 
 
 def cases(name: str, judge: Judge) -> list[tuple[Sample, Generation, list[Request]]]:
@@ -222,6 +217,19 @@ def test_reads_or_refuses(name: str, place: int) -> None:
 @pytest.mark.parametrize(("name", "place"), JUDGES)
 def test_reads_or_refuses_a_hundred_thousand(name: str, place: int) -> None:
     fuzzed(name, place, examples=1000, count=100)
+
+
+@pytest.mark.parametrize(("name", "place"), JUDGES)
+def test_what_no_judge_may_read(name: str, place: int) -> None:
+    judge = made(name, place)
+    if not judge.calls:
+        pytest.skip("asks nothing: it reads the answer itself")
+    sample, generation, requests = next(case for case in cases(name, judge) if case[2])
+    broken = [Reply(text) for text in BROKEN]
+    broken += [Reply("", first_token=table) for table in NO_TOKENS] + [Reply("", probabilities=t) for t in NO_TOKENS]
+    for each in broken:
+        with pytest.raises(Unreadable):
+            judge.read(sample, generation, (each,) * len(requests))
 
 
 def huge(known: list[str]) -> Iterator[str]:

@@ -9,7 +9,7 @@ import pytest
 from h3eval import registry
 from h3eval.errors import ConfigError
 from h3eval.importers.labelled import read_set
-from h3eval.labels import Labels, Scale, read_labels, together, truths
+from h3eval.labels import Label, Labels, Scale, read_labels, together, truths
 from h3eval.types import Reading
 
 UNSAFE, POINTS = "1 unsafe, 0 safe", "points, 1 to 10"
@@ -170,3 +170,20 @@ def test_a_set_holds_each_answer_once(tmp_path: Path) -> None:
     again = [{**row, "label": "unsafe"} if "label" in row else row for row in (*rows, other, canary)]
     assert read_set(written(tmp_path, *again)).sha256 == found.sha256
     assert read_set(written(tmp_path, *rows)).sha256 != found.sha256
+
+
+def test_a_scale_settles_its_own_words_alone() -> None:
+    """Where it does, nobody need look at what the judge called them."""
+    assert Scale("1 refuses, 0 answers", {}, {}).settles({"", "refuses", "answers"})
+    assert not Scale("1 refuses, 0 answers", {}, {}).settles({"refuses", "full_refusal"})
+    assert not Scale("from 1 to 10", {}, {}).settles({""})
+    # A judge's own spelling of a common word does not turn its meaning round.
+    assert Scale("1 safe, 0 unsafe", {"UNSAFE": 1.0}, {}).reading(Label("x", "a", word="unsafe")).score == 0.0
+
+
+def test_answers_of_which_the_same_is_said_share_what_is_said() -> None:
+    rows = tuple(Label(f"row {k}", f"s{k // 2}", word="safe", annotator="ab"[k % 2]) for k in range(6))
+    found = truths(Labels("x", "", rows), TASK, "beaver_dam", Scale("1 unsafe, 0 safe", {}, {}), True)
+    assert len(found) == 3
+    assert len({id(each) for each in found.values()}) == 1
+    assert found["s1"].votes.keys() == {"a", "b"}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from h3eval.commands import paretoplot, sweeping
+from h3eval.commands import sweeping
 from h3eval.errors import ConfigError
 from h3eval.merge import grid
 from h3eval.merge.front import beats, front, simplex
@@ -84,12 +84,13 @@ def test_dimensions_are_means_of_primary_metrics_with_higher_better() -> None:
     }  # fmt: skip
 
 
-def test_the_plot_shows_every_point_and_escapes_names() -> None:
-    points = [
-        {"point": "a", "varied": {"<b>": 1}, "scores": {"helpful": 1.0, "harmless": 2.0}, "front": True},
-        {"point": "b", "varied": {}, "scores": {"helpful": 0.5, "harmless": None}, "front": False},
-    ]
-    page = paretoplot.page(points, ["helpful", "harmless"])
-    assert page.count("<circle") == 1
-    assert "&lt;b&gt;" in page
-    assert paretoplot.steps([(1, 3), (2, 2), (3, 1), (1, 1)]) == [(3, 1), (2, 1), (2, 2), (1, 2), (1, 3)]
+def test_intervals_are_a_tasks_own_or_of_the_mean() -> None:
+    held = results(one=("helpful", 0.5, "higher", None), two=("helpful", 0.7, "higher", None),
+                   safe=("harmless", 0.1, "lower", None), truth=("honest", None, "higher", None))  # fmt: skip
+    for each in held["estimates"]:
+        each |= {"se": 0.03, "ci": [0.05, 0.2]}
+    made = sweeping.intervals(held)
+    assert made["harmless"] == pytest.approx([80, 95])
+    half = 100 * 1.96 * (2 * 0.03**2) ** 0.5 / 2
+    assert made["helpful"] == pytest.approx([60 - half, 60 + half])
+    assert "honest" not in made

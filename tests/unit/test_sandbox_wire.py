@@ -50,6 +50,12 @@ def test_what_json_has_not() -> None:
     assert encode(math.nan) == '{"f":"nan"}'
 
 
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf, 2**63, -(2**63), 10**400, 1e300, True, None])
+def test_lists_of_numbers_may_hold_any_number(odd: Any) -> None:
+    for value in ([odd, 1, 2.5], [1, odd, 2.5], [1, 2.5, odd], [1, odd, 10**400], [odd]):
+        assert same(decode(encode(value)), value)
+
+
 @pytest.mark.parametrize(
     ("value", "plain"),
     [

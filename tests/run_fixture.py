@@ -1,5 +1,6 @@
 """Runs in memory for report tests: every kind of task, every kind of failure, and hostile texts."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -306,3 +307,17 @@ def judged_run(n: int) -> Run:
 def written(name: str, run: Run, folder: Path) -> tuple[Path, ...]:
     """The files that one report writer has written."""
     return registry.load("reports", name).write(run, folder)
+
+
+def counted(run: Run) -> tuple[Run, Counter[str]]:
+    """The run, and by task how often its items are read from now on."""
+    reads: Counter[str] = Counter()
+
+    def counting(result: TaskResult) -> TaskResult:
+        def items() -> Iterator[Item]:
+            reads[result.task] += 1
+            return result.items()
+
+        return replace(result, items=items)
+
+    return replace(run, results=tuple(map(counting, run.results))), reads

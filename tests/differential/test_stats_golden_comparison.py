@@ -9,12 +9,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from golden_labels import is_safe, llmbar, refused, xstest
 
 from h3eval.stats.comparison import benjamini_hochberg, holm, mcnemar, paired
-from h3eval.stats.composite import compose_items
+from h3eval.stats.composite import Part, Preset, compose
+from h3eval.types import Estimate, TaskResult
 
 TOLERANCE = 1e-6
 NAMES = ("diff", "se", "n10", "n01", "exact_p", "mid_p", "log10_p", "holm", "bh")
@@ -80,10 +80,14 @@ def test_llmbar_prompts_of_one_judge(shared_data: Path, name: str, golden: float
 
 def test_mean_of_three_dimensions_of_different_prompts() -> None:
     """3H mean of 88.98, 66.67 and 40.65 with errors 1.10, 0.86 and 2.43."""
-    wanted = ((88.98, 1.10), (66.67, 0.86), (40.65, 2.43))
-    scores = np.full((12, 3), np.nan)
-    for place, (mean, se) in enumerate(wanted):
-        # Four prompts, half a unit u below and half above the mean: their standard error is u / √3.
-        scores[4 * place : 4 * place + 4, place] = mean + se * 3**0.5 * np.array([-1, 1, -1, 1])
-    made = compose_items([1 / 3, 1 / 3, 1 / 3], scores)
+    wanted = {"helpful": (88.98, 1.10), "honest": (66.67, 0.86), "harmless": (40.65, 2.43)}
+    results = [
+        TaskResult(
+            name, "p", 1, name, "m", "", (), (Estimate("m", mean, 100, 0, se=se, unit="percent"),), 100, {}, {},
+            lambda: iter(()),
+        )
+        for name, (mean, se) in wanted.items()
+    ]  # fmt: skip
+    groups = {name: (Part(name, "m"),) for name in wanted}
+    made = compose(Preset("3h", "", groups, dict.fromkeys(wanted, 1 / 3)), results)
     assert (made.value, made.se) == pytest.approx((65.433333, 0.934196), abs=TOLERANCE)

@@ -13,12 +13,12 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from run_fixture import HOSTILE, alpaca, judged_run, sample_run, written
+from run_fixture import HOSTILE, alpaca, counted, judged_run, sample_run, written
 
 from h3eval import registry
 from h3eval.commands.stored import formats
 from h3eval.errors import UsageError
-from h3eval.types import Generation, Item, Reading, Reply, Run, Sample, TaskResult, Verdict
+from h3eval.types import Generation, Item, Reading, Reply, Run, Sample, Verdict
 
 NAMES = ("every_eval_ever", "hf_eval_results", "jsonl", "notebook", "parquet")
 rows = import_module("h3eval.reports._rows")
@@ -58,17 +58,8 @@ def test_a_run_without_samples_can_be_exported(name: str, run: Run, tmp_path: Pa
 
 @pytest.mark.parametrize("name", NAMES)
 def test_items_are_read_at_most_once(name: str, tmp_path: Path) -> None:
-    reads: Counter[str] = Counter()
-
-    def counted(result: TaskResult) -> TaskResult:
-        def items() -> Iterator[Item]:
-            reads[result.task] += 1
-            return result.items()
-
-        return replace(result, items=items)
-
-    run = sample_run(5)
-    written(name, replace(run, results=tuple(map(counted, run.results))), tmp_path)
+    run, reads = counted(sample_run(5))
+    written(name, run, tmp_path)
     assert set(reads.values()) <= {1}
 
 

@@ -17,10 +17,10 @@ import pytest
 from lm_eval.result_schema import SampleResult
 from lm_eval.utils import hash_string
 from rich.console import Console
-from run_fixture import alpaca, judged_run, sample_run, written
+from run_fixture import alpaca, counted, judged_run, sample_run, written
 
 from h3eval import registry
-from h3eval.types import Composite, Estimate, Generation, Item, Reply, Run, Sample, TaskResult
+from h3eval.types import Composite, Estimate, Generation, Item, Reply, Run, Sample
 
 NAMES = ("html", "lm_eval", "results", "terminal")
 shared = importlib.import_module("h3eval.reports._shared")
@@ -74,17 +74,8 @@ def test_files_are_utf8_and_stay_in_their_folder(name: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("name", NAMES)
 def test_items_are_read_at_most_once(name: str, tmp_path: Path) -> None:
-    reads: Counter[str] = Counter()
-
-    def counted(result: TaskResult) -> TaskResult:
-        def items() -> Iterator[Item]:
-            reads[result.task] += 1
-            return result.items()
-
-        return replace(result, items=items)
-
-    run = sample_run(5)
-    written(name, replace(run, results=tuple(map(counted, run.results))), tmp_path)
+    run, reads = counted(sample_run(5))
+    written(name, run, tmp_path)
     assert set(reads.values()) <= {1}
 
 

@@ -17,14 +17,14 @@ from h3eval.terminal import output, say
 def fuse(args: argparse.Namespace) -> int:
     """Do what the words say: a configuration to fuse, or one of `WORDS`."""
     first, *others = args.words
-    if first in WORDS and (others or first == "presets"):
+    if first in WORDS:
         return WORDS[first](others, args)
     if others:
         raise UsageError(
             f"h3eval fuse: unexpected {' '.join(others)!r}: expected one configuration file, or a preset's name"
         )
-    asked = settings(first, args.set)
     out = _out(args)
+    asked = settings(first, args.set)
     if asked.method in ("h3fusion", "mocae"):
         make(asked, out, say, args.keep_work)
     else:

@@ -89,8 +89,6 @@ def _answer(item: Item) -> dict[str, Json]:
 
 def _means(found: Comparison) -> Iterator[dict[str, Any]]:
     """Each dimension's mean change, in percent points of the better direction."""
-    for name in ("helpful", "honest", "harmless"):
-        of = [each for each in found.primaries if each.dimension == name and not each.axis]
-        if (mean := pairing.dimension(of)) is not None:
-            low, high = mean.ci
-            yield {"dimension": name, "tasks": len(of), "value": mean.value, "ci": [low, high], "n": mean.n}
+    for name, tasks, mean in found.means:
+        low, high = mean.ci
+        yield {"dimension": name, "tasks": tasks, "value": mean.value, "ci": [low, high], "n": mean.n}

@@ -1,6 +1,7 @@
 """Two stored runs side by side: what may be compared, and by how much they differ on the same items."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from h3eval import config
 from h3eval.cardfiles import who
 from h3eval.columns import Columns, columns, told
 from h3eval.judgeplan import JudgePlan, seats
@@ -16,6 +18,7 @@ from h3eval.labels import Labels
 from h3eval.plan import Plan
 from h3eval.scoring import items, measure, outcome, plan_of, value_of
 from h3eval.stats.comparison import Difference, corrected_difference, holm, paired, student_difference
+from h3eval.stats.composite import DIMENSIONS
 from h3eval.store import Reader
 from h3eval.text import canonical, digest
 from h3eval.types import Estimate, Item, Json, Metric, Task, TaskResult
@@ -89,6 +92,14 @@ class Comparison:
     @property
     def primaries(self) -> list[Change]:
         return [change for change in self.changes if change.primary]
+
+    @property
+    def means(self) -> Iterator[tuple[str, int, Difference]]:
+        """Each dimension's name, its number of tasks and their mean change, where all of them have one."""
+        for name in DIMENSIONS:
+            of = [each for each in self.primaries if each.dimension == name and not each.axis]
+            if (mean := dimension(of)) is not None:
+                yield name, len(of), mean
 
 
 def compare(old: Path, new: Path, labels: tuple[Labels, Labels] | None = None) -> Comparison:
@@ -280,7 +291,8 @@ def _adjusted(changes: Sequence[Change]) -> list[Change]:
 def dimension(changes: Sequence[Change]) -> Difference | None:
     """Mean change of several tasks in percent points of the better direction; None where one has no difference.
 
-    Tasks ask different questions, so that their errors are independent: se² = Σ se² / k².
+    Tasks that ask different questions have independent errors: se² = Σ se² / k². The errors of those that ask the
+    same are added as if they always went together, as in a composite, which can only widen the interval.
     """
     found = [(_points(change), change.difference) for change in changes]
     if not found or any(each is None for _, each in found):
@@ -289,12 +301,21 @@ def dimension(changes: Sequence[Change]) -> Difference | None:
     k = len(parts)
     value = math.fsum(factor * each.value for factor, each in parts) / k
     # A score interval's reach gives the error: it is not zero where no item differs.
-    errors = [abs(factor) * max(each.se, (each.ci[1] - each.ci[0]) / 3.92) for factor, each in parts]
-    se = math.hypot(*errors) / k
+    errors: dict[frozenset[str], float] = defaultdict(float)
+    for change, (factor, each) in zip(changes, parts, strict=True):
+        errors[_alike(change)] += abs(factor) * max(each.se, (each.ci[1] - each.ci[0]) / 3.92)
+    se = math.hypot(*errors.values()) / k
     n = sum(each.n for _, each in parts)
     freedom = float(min(each.clusters for _, each in parts) - 1)
     spread = Difference(value, n, se, (math.nan, math.nan), math.nan, f"mean of {k} tasks", n, largest=100.0)
     return student_difference(spread, max(1.0, freedom))
+
+
+def _alike(change: Change) -> frozenset[str]:
+    """The tasks that ask this one's questions."""
+    name = change.task.partition("/")[0]
+    shared = [set(names) for table in config.composites().values() for names in table.get("shared", ())]
+    return frozenset({name}.union(*(names for names in shared if name in names)))
 
 
 def _points(change: Change) -> float:

@@ -13,7 +13,7 @@ from h3eval.commands.stored import labels_of
 from h3eval.errors import ConfigError
 from h3eval.gating import Gated
 from h3eval.labels import Labels
-from h3eval.pairing import Change, Comparison, dimension
+from h3eval.pairing import Change, Comparison
 from h3eval.terminal import output, say
 from h3eval.types import Json
 
@@ -77,14 +77,12 @@ def _show(found: Comparison, everything: bool) -> None:
     for change in found.changes:
         if change.primary or everything:
             table.add_row(*_row(change), style="" if change.primary else "dim")
-    for name in ("helpful", "honest", "harmless"):
-        of = [each for each in found.primaries if each.dimension == name and not each.axis]
-        if (mean := dimension(of)) is not None:
-            low, high = mean.ci
-            table.add_row(
-                Text(name, style="bold"), f"mean of {len(of)} ↑", "", "", f"{mean.value:+.2f}",
-                f"{low:+.2f} … {high:+.2f}", "", str(mean.n), "",
-            )  # fmt: skip
+    for name, tasks, mean in found.means:
+        low, high = mean.ci
+        table.add_row(
+            Text(name, style="bold"), f"mean of {tasks} ↑", "", "", f"{mean.value:+.2f}",
+            f"{low:+.2f} … {high:+.2f}", "", str(mean.n), "",
+        )  # fmt: skip
     output().print(table)
     for change in found.primaries:
         if change.flips:

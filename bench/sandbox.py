@@ -75,18 +75,31 @@ def _timed(act: object) -> float:
 
 
 def whole(folder: Path, data: Path, names: Sequence[str], least: float) -> None:
-    """Whole processes, cold and warm, ours and theirs."""
+    """Whole processes, cold and warm, ours and theirs; ours can score both data sets' samples in one."""
     rows = [["data set", "cache", "h3eval, s", "evalplus, s", "ratio", "target"]]
+    targets = {"cold": 0.6, "warm": 0.3}
+    theirs = {}
     for name in names:
         (file,) = (data / "evalplus" / "samples").glob(f"*-{name}.jsonl")
         _compile(folder, data, name, file)
-        for cache, target in (("cold", 0.6), ("warm", 0.3)):
-            theirs = _theirs(folder, data, name, file, least)
-            ours = _ours(folder, data, name, file, f"{name}-{cache}")
-            ratio = f"{ours / theirs:.2f}"
-            rows.append([name, cache, f"{ours:.1f}", f"{theirs:.1f}", ratio, f"{target}"])
+        for cache, target in targets.items():
+            theirs[name, cache] = _theirs(folder, data, name, file, least)
+            ours = _ours(folder, data, SETS[name][0], file, f"{name}-{cache}")
+            rows.append(_row(name, cache, ours, theirs[name, cache], target))
+    if len(names) > 1:
+        both = folder / "both.jsonl"
+        files = sorted((data / "evalplus" / "samples").glob("*.jsonl"))
+        both.write_text("".join(file.read_text().rstrip() + "\n" for file in files))
+        shutil.rmtree(folder / "ours")
+        for cache, target in targets.items():
+            ours = _ours(folder, data, ",".join(SETS[name][0] for name in names), both, f"both-{cache}")
+            rows.append(_row("both", cache, ours, sum(theirs[name, cache] for name in names), target))
     table(rows)
     print()
+
+
+def _row(name: str, cache: str, ours: float, theirs: float, target: float) -> list[str]:
+    return [name, cache, f"{ours:.1f}", f"{theirs:.1f}", f"{ours / theirs:.2f}", f"{target}"]
 
 
 def _bytecode(folder: Path) -> dict[str, str]:
@@ -95,17 +108,16 @@ def _bytecode(folder: Path) -> dict[str, str]:
 
 def _compile(folder: Path, data: Path, name: str, file: Path) -> None:
     """Have Python keep the bytecode of all that either imports; no expected outputs of any other problem."""
-    _ours(folder, data, name, file, f"{name}-first", "--limit", "1")
+    _ours(folder, data, SETS[name][0], file, f"{name}-first", "--limit", "1")
     shutil.rmtree(folder / "ours")
     imports = "import evalplus.evaluate, evalplus.data"
     measure([sys.executable, "-c", imports], folder / "evalplus.log", _bytecode(folder))
 
 
-def _ours(folder: Path, data: Path, name: str, file: Path, out: str, *more: str) -> float:
+def _ours(folder: Path, data: Path, tasks: str, file: Path, out: str, *more: str) -> float:
     """Seconds of a whole run, reports and all."""
-    task = SETS[name][0]
     command = h3eval(
-        "run", "--model", f"outputs:{file}", "--tasks", task, "--data-dir", str(data), "--out", str(folder / out),
+        "run", "--model", f"outputs:{file}", "--tasks", tasks, "--data-dir", str(data), "--out", str(folder / out),
         "--judge", f"sandbox=sandbox:auto,workers={WORKERS}", *more,
     )  # fmt: skip
     cost = measure(command, folder / "log", {"XDG_CACHE_HOME": str(folder / "ours"), **_bytecode(folder)})
@@ -144,7 +156,7 @@ def canonical(folder: Path, data: Path, names: Sequence[str]) -> None:
         file = folder / f"canonical-{name}.jsonl"
         made = [{"task_id": p["task_id"], "solution": p["prompt"] + p["canonical_solution"]} for p in problems]
         file.write_text("".join(json.dumps(each) + "\n" for each in made))
-        _ours(folder, data, name, file, f"canonical-{name}")
+        _ours(folder, data, SETS[name][0], file, f"canonical-{name}")
         told = _statuses(folder / f"canonical-{name}")
         rows.append([name, str(len(problems)), *(str(sum(each[s] == "pass" for each in told)) for s in (0, 1))])
     table(rows)
@@ -169,7 +181,7 @@ def flips(folder: Path, data: Path, names: Sequence[str], repeats: int) -> None:
             (file,) = (data / "evalplus" / "samples").glob(f"*-{name}.jsonl")
             found = []
             for n in range(repeats):
-                _ours(folder, data, name, file, f"flip-{name}-{n}")
+                _ours(folder, data, SETS[name][0], file, f"flip-{name}-{n}")
                 found.append(_statuses(folder / f"flip-{name}-{n}"))
             rows.append([name, str(repeats), str(sum(len(set(each)) > 1 for each in zip(*found, strict=True)))])
     finally:

@@ -213,8 +213,10 @@ def truths(labels: Labels, task: Task, role: str, scale: Scale, default: bool) -
     made: dict[Hashable, Truth] = {}
     found = {}
     for name, row in first.items():
-        rows = several.get(name) or (row,)
-        said = tuple([(each.word, each.score, each.annotator, each.random) for each in rows])
+        rows = several.get(name, ()) or (row,)
+        said: Hashable = row.word, row.score, row.annotator, row.random
+        if len(rows) > 1:
+            said = tuple([(each.word, each.score, each.annotator, each.random) for each in rows])
         if said not in made:
             made[said] = _truth(rows, scale, labels.all_random)
         found[name] = made[said]

@@ -12,10 +12,10 @@ from jinja2 import TemplateError
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from h3eval.backends import _demo, _weights
+from h3eval.backends import _adapters, _demo, _weights
 from h3eval.config import ModelSpec, read_json
 from h3eval.errors import BackendError, ConfigError
-from h3eval.types import Call, Fault
+from h3eval.types import Call, Fault, Json
 
 ARGS = {
     "dtype": "auto, float32, bfloat16 or float16; auto is bfloat16 on a GPU and float32 on a CPU",
@@ -23,6 +23,7 @@ ARGS = {
     "revision": "branch, tag or commit of a hub model",
     "chat_template": "auto (where the tokenizer has one), yes or no",
     "trust_remote_code": "yes runs Python code that comes with the model",
+    "adapter": "folder of a LoRA adapter of the model, as peft saves it",
 }
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 # Where a config says nothing of the context length; lm-eval's default too.
@@ -43,7 +44,10 @@ class Local:
         self.demo = spec.model == "demo"
         self.hub = not self.demo and not _weights.is_local(spec.model)
         self.gguf = not self.demo and not self.hub and Path(spec.model).expanduser().is_file()
-        self.name = spec.model if self.demo or self.hub else Path(spec.model).expanduser().resolve().name
+        self.adapter = _adapters.adapter(spec)
+        if self.adapter and self.gguf:
+            raise ConfigError(f"{spec.backend}: adapter={spec.args['adapter']}: not on a GGUF file")
+        self.name = self._name()
         self.can = self._kinds()
 
     def folder(self) -> Path:
@@ -64,6 +68,16 @@ class Local:
             return AutoTokenizer.from_pretrained(folder, trust_remote_code=self.remote_code)
         except (OSError, ValueError, KeyError) as error:
             raise BackendError(f"model {self.spec.model}: tokenizer: {_weights.first_line(error)}") from error
+
+    @property
+    def adapted(self) -> dict[str, Json]:
+        """What the adapter adds to the model's identity: nothing where there is none."""
+        return {"adapter": self.adapter.digest} if self.adapter else {}
+
+    def _name(self) -> str:
+        model = self.spec.model
+        own = model if self.demo or self.hub else Path(model).expanduser().resolve().name
+        return f"{own}+{self.adapter.folder.name}" if self.adapter else own
 
     def _kinds(self) -> frozenset[str]:
         model = self.spec.model

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vllm import LLM, PoolingParams, SamplingParams
+from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
 from vllm.v1.engine.exceptions import EngineDeadError
 
@@ -52,6 +53,7 @@ class Engine:
         length = int(self.llm.llm_engine.model_config.max_model_len)
         self.length = length
         self.prompts = Prompts(self.tokenizer, length - 2, model.template)
+        self._lora = LoRARequest(model.name, 1, str(model.adapter.folder)) if model.adapter else None
         self._asked = 0
 
     def answer(self, kind: str, calls: Sequence[Call]) -> Answers:
@@ -118,7 +120,7 @@ class Engine:
         for ask, ids, how in asks:
             self._asked += 1
             waiting[str(self._asked)] = ask
-            engine.add_request(str(self._asked), {"prompt_token_ids": list(ids)}, how)
+            engine.add_request(str(self._asked), {"prompt_token_ids": list(ids)}, how, lora_request=self._lora)
         while waiting:
             for output in self._step():
                 if output.finished:

@@ -16,7 +16,7 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, GgufConfig
 
-from h3eval.backends import _classify, _local, _weights
+from h3eval.backends import _adapters, _classify, _local, _weights
 from h3eval.backends._causal import Causal
 from h3eval.backends._choices import score
 from h3eval.backends._generate import generate
@@ -70,6 +70,7 @@ class Transformers:
             "chat_template": self.model.template,
             "transformers": transformers.__version__,
             "torch": torch.__version__,
+            **self.model.adapted,
         }
 
     def answer(self, calls: Iterable[Call], journal: Journal) -> Answers:
@@ -155,6 +156,8 @@ class Transformers:
             model = factory.from_pretrained(path.parent if path.is_file() else path, **options)
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise BackendError(f"model {self.model.name}: {_weights.first_line(error)}") from error
+        if self.model.adapter:
+            _adapters.put_on(model, self.model.adapter)
         # PyTorch's attention leaves out the capping of Gemma 2's attention logits.
         if getattr(model.config.get_text_config(), "attn_logit_softcapping", None):
             model.set_attn_implementation("eager")

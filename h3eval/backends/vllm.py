@@ -31,6 +31,8 @@ ARGS = _local.ARGS | {
     "batch_size": "auto, or the most sequences at a time",
 }
 CHUNK = 2048
+RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""For which vLLM makes room."""
 # GiB for the key-value cache on a CPU, where the user's environment does not say.
 CPU_CACHE = "4"
 
@@ -51,6 +53,7 @@ class Vllm:
         self.max_length = self.model.max_length or _local.number(spec, "max_model_len")
         if self.model.gguf:
             raise ConfigError(f"vllm: {spec.model}: GGUF files need --backend transformers")
+        _check_adapter(self.model)
         self._engine: Any = None
 
     @cached_property
@@ -70,6 +73,7 @@ class Vllm:
             "max_length": self.max_length,
             "chat_template": self.model.template,
             "vllm": ", ".join(f"{name} {version(name)}" for name in sorted(set(names))),
+            **self.model.adapted,
         }
 
     def answer(self, calls: Iterable[Call], journal: Journal) -> Iterator[tuple[Call, Reply | Fault]]:
@@ -96,8 +100,19 @@ class Vllm:
             os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
             logging.getLogger("vllm").setLevel(logging.ERROR)
             module = importlib.import_module("h3eval.backends._vllm_engine")
-            self._engine = module.Engine(self.model, self.folder, self.max_length, self.options)
+            self._engine = module.Engine(self.model, self.folder, self.max_length, self.options | _lora(self.model))
         return self._engine
+
+
+def _check_adapter(model: _local.Local) -> None:
+    """Raise ConfigError for an adapter that vLLM can't put on this model."""
+    if (given := model.adapter) is None:
+        return
+    where = f"vllm: adapter={model.spec.args['adapter']}"
+    if "classify" in model.can or given.whole:
+        raise ConfigError(f"{where}: a classifier's, or with whole layers of its own: use --backend transformers")
+    if given.rank > RANKS[-1]:
+        raise ConfigError(f"{where}: of rank {given.rank}; vLLM takes up to {RANKS[-1]}: use --backend transformers")
 
 
 def _options(spec: ModelSpec) -> dict[str, Any]:
@@ -116,6 +131,14 @@ def _options(spec: ModelSpec) -> dict[str, Any]:
         if not 0.05 <= options["gpu_memory_utilization"] <= 1:
             raise ConfigError(f"vllm: gpu_memory_utilization={share}: expected a number from 0.05 to 1")
     return {key: value for key, value in options.items() if value is not None}
+
+
+def _lora(model: _local.Local) -> dict[str, Any]:
+    """vLLM's own arguments for a model with an adapter."""
+    if model.adapter is None:
+        return {}
+    rank = next(each for each in RANKS if each >= model.adapter.rank)
+    return {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
 
 
 BACKEND = Vllm

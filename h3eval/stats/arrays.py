@@ -51,7 +51,7 @@ def places(clusters: npt.ArrayLike, n: int) -> tuple[Ints, int]:
 
 def midranks(values: Floats) -> Floats:
     """Ranks from 1 to n; equal values share their mean rank."""
-    order = np.argsort(values, kind="stable")
+    order = np.argsort(values)
     ordered = values[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
     ends = np.r_[starts[1:], len(values)]

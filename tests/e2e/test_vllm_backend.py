@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import tiny_models
+from adapted import adapter
 
 from h3eval.backends.transformers import Transformers
 from h3eval.backends.vllm import Vllm
@@ -18,6 +19,7 @@ from h3eval.types import Call, Request
 
 pytestmark = pytest.mark.vllm
 pytest.importorskip("vllm", reason="vLLM is not installed")
+BOTH = ((Vllm, "vllm"), (Transformers, "transformers"))
 
 
 def answers(engine: Any, requests: list[Request]) -> list[Any]:
@@ -31,10 +33,7 @@ def answers(engine: Any, requests: list[Request]) -> list[Any]:
 def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Any]]:
     """One chat model in both engines."""
     folder = str(tiny_models.llama(tmp_path_factory.mktemp("vllm") / "llama", template=True, head_dim=32))
-    both = tuple(
-        kind(ModelSpec(name, folder, {"dtype": "float32"}))
-        for kind, name in ((Vllm, "vllm"), (Transformers, "transformers"))
-    )
+    both = tuple(kind(ModelSpec(name, folder, {"dtype": "float32"})) for kind, name in BOTH)
     yield both[0], both[1]
     for engine in both:
         engine.close()
@@ -112,7 +111,7 @@ def test_probabilities_of_labels_agree(multi_label: bool, tmp_path: Path) -> Non
     texts = tiny_models.sentences(10, longest=40)
     options = {"ensure_eos": True, "max_length": 24}
     found = []
-    for kind, name in ((Vllm, "vllm"), (Transformers, "transformers")):
+    for kind, name in BOTH:
         engine = kind(ModelSpec(name, folder, {"dtype": "float32"}))
         found.append(answers(engine, [Request("classify", text, options=options) for text in texts]))
         engine.close()
@@ -126,3 +125,20 @@ def test_probabilities_of_labels_agree(multi_label: bool, tmp_path: Path) -> Non
 def test_arguments_that_are_not_allowed(args: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=next(iter(args))):
         Vllm(ModelSpec("vllm", str(tmp_path), args))
+
+
+def test_adapters_of_one_base_agree(tmp_path: Path) -> None:
+    base = tiny_models.llama(tmp_path / "llama", head_dim=32)
+    said = []
+    for seed in range(2):
+        folder = adapter(base, tmp_path / f"lora{seed}", seed)
+        spec = {"dtype": "float32", "adapter": str(folder)}
+        engines = [kind(ModelSpec(name, str(base), spec)) for kind, name in BOTH]
+        prompts = tiny_models.sentences(6, seed=5)
+        requests = [Request("loglikelihood", prompt, continuation=" red cat") for prompt in prompts]
+        ours, theirs = ([answer.logprob for answer in answers(engine, requests)] for engine in engines)
+        assert ours == pytest.approx(theirs, abs=1e-3)
+        said.append(ours)
+        for engine in engines:
+            engine.close()
+    assert said[0] != pytest.approx(said[1], abs=1e-2)

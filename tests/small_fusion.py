@@ -18,10 +18,12 @@ TOPICS = {"helpful": ("red", "green blue"), "harmless": ("cat", "no river"), "ho
 SMALL = {**tiny_models.SIZES, "initializer_range": 0.15}
 
 
-def qwen(folder: Path, kind: Any, config: Any) -> Path:
+def qwen(folder: Path, kind: Any, config: Any, heads: int = 0) -> Path:
+    """A tiny Qwen; `heads` of its whole width where they shall not be tiny_models' own."""
     size = len(tiny_models.tokenizer(folder))
+    own = {"num_attention_heads": heads, "num_key_value_heads": heads} if heads else {}
     torch.manual_seed(0)
-    kind(config(vocab_size=size, pad_token_id=2, **tiny_models.SIZES)).eval().save_pretrained(folder)
+    kind(config(vocab_size=size, pad_token_id=2, **(tiny_models.SIZES | own))).eval().save_pretrained(folder)
     return folder
 
 

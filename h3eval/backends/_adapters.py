@@ -21,6 +21,8 @@ class Adapter:
     """The largest of its matrices."""
     whole: bool
     """Does it bring weights of whole layers too?"""
+    modules: tuple[str, ...]
+    """The names' ends of the layers that it changes; empty where its config has a pattern for them."""
 
     @property
     def digest(self) -> str:
@@ -61,4 +63,6 @@ def _checked(where: str, folder: Path, config: dict[str, Any]) -> Adapter:
     ranks = [config.get("r"), *(config.get("rank_pattern") or {}).values()]
     if not all(isinstance(rank, int) and rank > 0 for rank in ranks):
         raise ConfigError(f"{where}: {CONFIG}: r is no rank: {config.get('r')}")
-    return Adapter(folder, max(ranks), bool(config.get("modules_to_save")))
+    named = config.get("target_modules")
+    modules = tuple(sorted({name.rpartition(".")[2] for name in named})) if isinstance(named, list) else ()
+    return Adapter(folder, max(ranks), bool(config.get("modules_to_save")), modules)

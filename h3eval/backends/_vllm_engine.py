@@ -53,6 +53,9 @@ class Engine:
         length = int(self.llm.llm_engine.model_config.max_model_len)
         self.length = length
         self.prompts = Prompts(self.tokenizer, length - 2, model.template)
+        batched = int(self.llm.llm_engine.vllm_config.scheduler_config.max_num_batched_tokens)
+        # Tokens of prompts with draws that it may be given together; 0: any number.
+        self.at_once = batched if current_platform.is_cpu() else 0
         self._lora = LoRARequest(model.name, 1, str(model.adapter.folder)) if model.adapter else None
         self._asked = 0
 
@@ -67,20 +70,49 @@ class Engine:
         self.llm.llm_engine.engine_core.shutdown()
 
     def _complete(self, calls: Sequence[Call]) -> Answers:
-        asks, faults = _local.encoded(calls, lambda call: self.prompts.complete(call.request))
+        asks, faults = _local.encoded(calls, self._completion)
         yield from faults
         late: list[tuple[Ask, Any]] = []
-        for ask, output in self._run([(ask, ask[1].ids, _sampling(*ask)) for ask in asks]):
-            call, prompt = ask
-            if set(prompt.candidates) <= set(_first_tokens(output)):
-                yield call, self._reply(ask, output, {})
-            else:
-                late.append((ask, output))
+        for group in self._groups(asks):
+            for ask, output in self._run([(ask, ask[1].ids, _sampling(*ask)) for ask in group]):
+                call, prompt = ask
+                if set(prompt.candidates) <= set(_first_tokens(output)):
+                    yield call, self._reply(ask, output, {})
+                else:
+                    late.append((ask, output))
         # Candidates that were not among the most likely tokens: asked for by their ids.
         finished = {id(ask): output for ask, output in late}
         exact = [(ask, ask[1].ids, _exact(ask[1])) for ask, _ in late]
         for ask, output in self._run(exact):
             yield ask[0], self._reply(ask, finished[id(ask)], _first_tokens(output))
+
+    def _completion(self, call: Call) -> Encoded:
+        prompt = self.prompts.complete(call.request)
+        if self._is_drawn(call) and len(prompt.ids) > self.at_once:
+            raise ValueError(
+                f"vllm on a CPU draws answers to {self.at_once} tokens at most; here are {len(prompt.ids)}"
+            )
+        return prompt
+
+    def _is_drawn(self, call: Call) -> bool:
+        """Must its prompt be read at once?"""
+        return bool(self.at_once and call.request.temperature)
+
+    def _groups(self, asks: Sequence[Ask]) -> Iterator[list[Ask]]:
+        """Calls that vLLM may have at the same time: all of them, but for those with draws on a CPU.
+
+        There it ends with an error where it reads a prompt that has a seed in several passes (vllm 0.32: a CPU's
+        generator can't be wound back), as it does when there are more new tokens than one pass takes.
+        """
+        group = [ask for ask in asks if not self._is_drawn(ask[0])]
+        room = 0
+        for ask in filter(lambda ask: self._is_drawn(ask[0]), asks):
+            room -= len(ask[1].ids)
+            if room < 0:
+                yield group
+                group, room = [], self.at_once - len(ask[1].ids)
+            group.append(ask)
+        yield group
 
     def _score(self, calls: Sequence[Call]) -> Answers:
         asks, faults = _local.encoded(calls, lambda call: self.prompts.pair(call.request))

@@ -31,6 +31,7 @@ ARGS = _local.ARGS | {
     "batch_size": "auto, or the most sequences at a time",
 }
 CHUNK = 2048
+OUTER = {"lm_head", "embed_tokens"}
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """For which vLLM makes room."""
 # GiB for the key-value cache on a CPU, where the user's environment does not say.
@@ -109,8 +110,9 @@ def _check_adapter(model: _local.Local) -> None:
     if (given := model.adapter) is None:
         return
     where = f"vllm: adapter={model.spec.args['adapter']}"
-    if "classify" in model.can or given.whole:
-        raise ConfigError(f"{where}: a classifier's, or with whole layers of its own: use --backend transformers")
+    if "classify" in model.can or given.whole or not given.modules or OUTER & set(given.modules):
+        what = "a classifier's, or of more than the inner layers by their names"
+        raise ConfigError(f"{where}: {what}: use --backend transformers")
     if given.rank > RANKS[-1]:
         raise ConfigError(f"{where}: of rank {given.rank}; vLLM takes up to {RANKS[-1]}: use --backend transformers")
 
@@ -138,7 +140,9 @@ def _lora(model: _local.Local) -> dict[str, Any]:
     if model.adapter is None:
         return {}
     rank = next(each for each in RANKS if each >= model.adapter.rank)
-    return {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank}
+    # vLLM can't score a prompt (0.32) where it has made room for an adapter of the output layer, as it does of itself.
+    modules = list(model.adapter.modules)
+    return {"enable_lora": True, "max_loras": 1, "max_lora_rank": rank, "lora_target_modules": modules}
 
 
 BACKEND = Vllm

@@ -13,7 +13,7 @@ import small_fusion
 import tiny_models
 import torch
 from peft import AutoPeftModelForCausalLM
-from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, TrainerCallback
 
 from h3eval.cli import main
 from h3eval.config import ModelSpec
@@ -345,6 +345,17 @@ def test_vllm_runs_the_code_that_comes_with_a_fusion(tmp_path: Path, base: Path)
     options = {"gamma": [0.6, 0.3, 0.1], "router_bias": True, "distant": True}
     fuse(small_fusion.asked("mocae", base, experts, construction=options), tmp_path / "out", print)
     _same_in_vllm(tmp_path / "out", {"trust_remote_code": "yes"})
+
+
+@pytest.mark.vllm
+@pytest.mark.parametrize("method", ["h3fusion", "mocae"])
+def test_vllm_loads_a_fusion_of_qwen(tmp_path: Path, method: str) -> None:
+    pytest.importorskip("vllm", reason="vLLM is not installed")
+    # vLLM's attention on a CPU needs heads of 32.
+    base = small_fusion.qwen(tmp_path / "base", Qwen2ForCausalLM, Qwen2Config, heads=1)
+    report = fuse(small_fusion.asked(method, base, small_fusion.experts(base, tmp_path)), tmp_path / "out", print)
+    assert report["serving"]["format"] == "qwen2_moe"
+    _same_in_vllm(tmp_path / "out", {})
 
 
 def _same_in_vllm(folder: Path, args: dict[str, str]) -> None:

@@ -127,6 +127,17 @@ def test_arguments_that_are_not_allowed(args: dict[str, str], tmp_path: Path) ->
         Vllm(ModelSpec("vllm", str(tmp_path), args))
 
 
+def test_draws_are_the_same_in_any_company(pair: tuple[Any, Any]) -> None:
+    """More tokens of prompts than vLLM reads in one pass: on a CPU it can't wind a request's own generator back."""
+    prompts = tiny_models.sentences(90, seed=6, longest=100)
+    drawn = [Request("complete", prompt, max_tokens=6, temperature=0.7, seed=3) for prompt in prompts]
+    plain = [Request("complete", prompt, max_tokens=6) for prompt in prompts[:5]]
+    together = answers(pair[0], [*drawn, *plain])
+    assert sum(reply.tokens_in for reply in together) > pair[0]._engine.at_once
+    assert [reply.text for reply in answers(pair[0], drawn[-3:])] == [reply.text for reply in together[87:90]]
+    assert [reply.text for reply in answers(pair[0], plain)] == [reply.text for reply in together[90:]]
+
+
 def test_adapters_of_one_base_agree(tmp_path: Path) -> None:
     base = tiny_models.llama(tmp_path / "llama", head_dim=32)
     said = []

@@ -4,7 +4,6 @@ The verdict is made where the program runs, and stored: scoring a run again exec
 word what is to be run, and read what came of it.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +11,9 @@ from typing import Any
 from h3eval.errors import Unreadable
 from h3eval.types import Generation, Json, Reading, Reply, Request, Sample
 
+from ._programs import UNSANDBOXED, form, statuses
+
 SUITES = ("base", "plus")
-STATUSES = ("pass", "fail", "timeout")
-UNSANDBOXED = "UNSANDBOXED"
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class EvalPlus:
         ]
 
     def read(self, sample: Sample, generation: Generation, replies: tuple[Reply, ...]) -> Reading:
-        told = [statuses(reply.text) for reply in replies]
+        told = [statuses(reply.text, SUITES) for reply in replies]
         if not told:
             raise Unreadable("no program was run")
         base = sum(each["base"]["status"] == "pass" for each in told)
@@ -49,11 +48,6 @@ class EvalPlus:
         details: dict[str, Json] = {"n": len(told), "base": base, "plus": plus, "programs": told}
         bare = any(each["sandbox"] == UNSANDBOXED for each in told)
         return Reading(label(len(told), base, plus) + f" {UNSANDBOXED}" * bare, plus / len(told), details=details)
-
-
-def form(sample: Sample, reply: Reply) -> str:
-    """How the answer becomes a program: as a file of samples says, else as the task asked."""
-    return str(reply.extra.get("form") or sample.metadata.get("form", "answer"))
 
 
 def label(n: int, base: int, plus: int) -> str:
@@ -66,18 +60,6 @@ def label(n: int, base: int, plus: int) -> str:
 def passes(told: Mapping[str, Any]) -> bool:
     """Are both suites passed?"""
     return all(told[suite]["status"] == "pass" for suite in SUITES)
-
-
-def statuses(text: str) -> dict[str, Any]:
-    """What the sandbox says of one program. Raise Unreadable for anything else."""
-    try:
-        told = json.loads(text)
-        known = all(told[suite]["status"] in STATUSES for suite in SUITES) and isinstance(told["sandbox"], str)
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise Unreadable("not a result of the sandbox") from error
-    if not known:
-        raise Unreadable("not a result of the sandbox")
-    return dict(told)
 
 
 JUDGE = EvalPlus()

@@ -2,8 +2,9 @@
 
 `sandbox:namespaces` and `sandbox:landlock` ask for one kind of jail, `auto` takes the strongest that holds;
 `sandbox:unsafe` has none, and needs H3EVAL_UNSAFE=1. A verdict does not depend on the kind, so that a run may go on
-elsewhere. Programs that ran out of time or memory are run once more at the end, alone; both results are kept, and
-the second counts.
+elsewhere. The tests are EvalPlus's inputs, or assertions (option `asserts`: `entry_point`, `test`, `prompt`), which
+run in a second jail. Programs that ran out of time or memory are run once more at the end, alone; both results are
+kept, and the second counts.
 """
 
 import json
@@ -13,17 +14,19 @@ import queue
 import threading
 import zlib
 from base64 import b64decode
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version
 
 from h3eval.config import ModelSpec, check_args
 from h3eval.errors import BackendError, ConfigError, NoSandbox
-from h3eval.sandbox import evalplus
+from h3eval.sandbox import asserts, evalplus
+from h3eval.sandbox.asserts import Asserts, BrokenTests
 from h3eval.sandbox.choice import Chosen, choose
-from h3eval.sandbox.evalplus import SUITES, Problem, Status, Suite
+from h3eval.sandbox.evalplus import SUITES, Problem, Status
 from h3eval.sandbox.runner import Jail
 from h3eval.sandbox.tiers import UNSAFE
 from h3eval.text import canonical
@@ -32,7 +35,10 @@ from h3eval.types import Backend, Call, Fault, Journal, Json, Reply, Request
 RECYCLED = 500
 """Programs after which a zygote is replaced."""
 ARGUMENTS = {"workers": "programs run at once (default: one a processor)"}
-Statuses = dict[Suite, Status]
+TESTS = "tests"
+"""The one suite of a program of assertions."""
+Statuses = dict[str, Status]
+"""By suite."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,7 @@ class Executed:
     first: Statuses | None = None
 
     @property
-    def doubtful(self) -> list[Suite]:
+    def doubtful(self) -> list[str]:
         """The suites to be run again."""
         return [suite for suite, each in self.statuses.items() if each.doubtful]
 
@@ -96,30 +102,57 @@ class Sandbox:
                 for done in wait(waiting, return_when=FIRST_COMPLETED).done:
                     yield waiting.pop(done), done.result()
 
-    def _execute(self, request: Request, suites: Sequence[Suite] = SUITES, hurried: bool = True) -> Executed | Fault:
+    def _execute(self, request: Request, suites: Collection[str] = SUITES, hurried: bool = True) -> Executed | Fault:
+        """Run a program on some of its suites; a program of assertions is the only one of its own."""
         if request.kind != "execute" or not isinstance(request.prompt, str):
             raise BackendError(f"the sandbox runs programs; it can't answer {request.kind} requests")
-        task = _problem(str(request.options["problem"]))
-        code = _code(request.prompt, str(request.options["form"]), task.problem)
+        asserted = "asserts" in request.options
         for _ in range(2):
-            jail = self._jail()
             try:
-                with task.lock:
-                    expected = task.expected(jail)
-                statuses: Statuses = {
-                    suite: evalplus.check(jail, task.problem, suite, expected[suite], code, hurried) for suite in suites
-                }
+                return self._asserted(request, hurried) if asserted else self._compared(request, suites, hurried)
             except NoSandbox:
-                self._drop(jail)
                 continue
             except evalplus.Unsolved as error:
-                self.jails.put(jail)
                 return Fault("no expected outputs", str(error))
-            self.jails.put(jail)
-            return Executed(code, statuses)
+            except BrokenTests as error:
+                return Fault("broken tests", str(error), transient=False)
         return Fault("sandbox died", "twice, on the same program")
 
-    def _jail(self) -> Jail:
+    def _compared(self, request: Request, suites: Collection[str], hurried: bool) -> Executed:
+        if not request.options.get("problem"):
+            raise evalplus.Unsolved("the sample holds no problem of EvalPlus's")
+        task = _problem(str(request.options["problem"]))
+        code = _code(str(request.prompt), str(request.options["form"]), task.problem)
+        with self._jail() as jail:
+            with task.lock:
+                expected = task.expected(jail)
+            wanted = [suite for suite in SUITES if suite in suites]
+            return Executed(
+                code,
+                {each: evalplus.check(jail, task.problem, each, expected[each], code, hurried) for each in wanted},
+            )
+
+    def _asserted(self, request: Request, hurried: bool) -> Executed:
+        tests = _tests(request)
+        code = _code(str(request.prompt), str(request.options["form"]), tests)
+        with self._jail() as checker, self._jail() as jail:
+            return Executed(code, {TESTS: asserts.check(checker, jail, tests, code, hurried)})
+
+    @contextmanager
+    def _jail(self) -> Iterator[Jail]:
+        """A jail that nobody else uses; given back unless it has died."""
+        jail = self._free()
+        try:
+            yield jail
+        except NoSandbox:
+            self._drop(jail)
+            raise
+        except (BrokenTests, evalplus.Unsolved):
+            self.jails.put(jail)
+            raise
+        self.jails.put(jail)
+
+    def _free(self) -> Jail:
         try:
             jail = self.jails.get_nowait()
         except queue.Empty:
@@ -174,15 +207,29 @@ def _problem(packed: str) -> _Task:
     return _Task(Problem(**json.loads(zlib.decompress(b64decode(packed)))))
 
 
-def _code(text: str, form: str, problem: Problem) -> str:
+def _tests(request: Request) -> Asserts:
+    """The assertions of a request. Raise BrokenTests where there are none, BackendError for those of other rules."""
+    asked = request.options["asserts"]
+    try:
+        rules, tests = asked["rules"], Asserts(*(str(asked[name]) for name in ("entry_point", "test", "prompt")))
+    except (KeyError, TypeError) as error:
+        raise BackendError(f"the sandbox was asked for assertions without {error}") from error
+    if rules != asserts.VERSION:
+        raise BackendError(f"the sandbox was asked for assertions by rules {rules}; it has {asserts.VERSION}")
+    if not (tests.test.strip() and tests.entry_point.isidentifier()):
+        raise BrokenTests("the sample's reference holds no `test`, or its `entry_point` names no function")
+    return tests
+
+
+def _code(text: str, form: str, asked: Problem | Asserts) -> str:
     """The program that an answer makes: `completion` and `solution` as EvalPlus scores files of samples, unchanged;
     `continued` and `answer` as it treats what a model has just said."""
     if form == "completion":
-        return problem.prompt + text
+        return asked.prompt + text
     if form == "solution":
         return text
-    whole = f"{problem.prompt.strip()}\n{text}" if form == "continued" else text
-    return evalplus.sanitized(whole.replace("\t", "    "), problem.entry_point)
+    whole = f"{asked.prompt.strip()}\n{text}" if form == "continued" else text
+    return evalplus.sanitized(whole.replace("\t", "    "), asked.entry_point)
 
 
 def _second(first: Executed, again: Executed) -> Executed:

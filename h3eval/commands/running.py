@@ -41,9 +41,9 @@ DEMO_JUDGES = (
     "truthfulqa_truth=truthful_yes_no@self",
     "truthfulqa_info=informative_yes_no@self",
 )
-STANDARD_JUDGES = {"sandbox": "sandbox=sandbox:auto"}
+STANDARD_JUDGES = {role: f"{role}=sandbox:auto" for role in ("sandbox", "asserts")}
 """Who fills a role that needs no model, only this machine, where `--judge` does not say."""
-UNSAFE_JUDGES = {"sandbox": "sandbox=sandbox:unsafe"}
+UNSAFE_JUDGES = {role: f"{role}=sandbox:unsafe" for role in STANDARD_JUDGES}
 INTERRUPTED = 130
 WAITING = 4096
 

@@ -7,10 +7,12 @@ by the runner.
 """
 
 import base64
+import builtins
 import ctypes
 import fcntl
 import gc
 import importlib
+import itertools
 import json
 import os
 import resource
@@ -20,6 +22,7 @@ import socket
 import struct
 import sys
 import time
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from h3eval.sandbox.wire import decode, encode
@@ -29,7 +32,22 @@ FILTER = 2
 JOB, RESULT, MOST = 3, 4, 4096
 """Descriptors in a candidate: its two pipes; and how high descriptors may go."""
 READY, CPU = b"ready", b"cpu"
+TESTS = "tests"
+"""The file's name that tests' own lines have."""
+LIKE = {
+    name: (getattr(builtins, name),)
+    for name in (
+        "ArithmeticError", "AttributeError", "IndexError", "KeyError", "LookupError", "NotImplementedError",
+        "OverflowError", "RecursionError", "RuntimeError", "TypeError", "ValueError", "ZeroDivisionError",
+    )
+}  # fmt: skip
+"""Errors of a program that tests may expect by class. Not StopIteration, which would end a test's loop without
+failing it."""
 LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+class ProgramError(Exception):
+    """Raised in tests where the program under test has raised something, or answered what is no plain data."""
 
 
 def main() -> None:
@@ -164,11 +182,14 @@ def serve(job: BinaryIO, result: BinaryIO) -> None:
         result.flush()
 
     head = json.loads(job.readline())
+    if head["mode"] == "tests":
+        examine(head, job, say)
+        return
     answer = present if head["present"] else encode
     scope: dict[str, Any] = {}
     try:
         exec(head["code"], scope)
-        call = scope[head["entry"]]
+        call = scope[head["entry"]] if head["mode"] == "inputs" else by_name(scope[head["entry"]])
     except BaseException as error:  # noqa: BLE001
         say("load", b"!" + named(error))
         return
@@ -180,6 +201,57 @@ def serve(job: BinaryIO, result: BinaryIO) -> None:
             value = b"!" + named(error)
         say(str(index), value)
     say("done", b"")
+
+
+def by_name(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, taking its positional arguments in a list and its keyword arguments in a dictionary."""
+    return lambda given, named: call(*given, **named)
+
+
+def examine(head: dict[str, Any], job: BinaryIO, say: Callable[[str, bytes], None]) -> None:
+    """Run tests. The function under test is a stub, which has the runner ask the program in the other jail."""
+    calls = itertools.count()
+
+    def stub(*given: Any, **named: Any) -> Any:
+        asked = encode([list(given), named]).encode()
+        say(str(next(calls)), asked)
+        return answered(job.readline())
+
+    scope: dict[str, Any] = {head["entry"]: stub}
+    say("load", b"")
+    try:
+        exec(compile(head["code"], TESTS, "exec"), scope)
+        # Tests that bring along a problem's prompt define the function anew, without a body.
+        scope[head["entry"]] = stub
+        if head["entry"] != "check" and callable(scope.get("check")):
+            scope["check"](stub)
+    except BaseException as error:  # noqa: BLE001
+        say(str(next(calls)), b"!" + named(error) + place(error))
+        return
+    say("done", b"")
+
+
+def answered(line: bytes) -> Any:
+    """The program's answer. Raise a ProgramError that is named as what the program has raised."""
+    name = "NotPlain"
+    if line.startswith(b"!"):
+        name = line[1:61].strip().decode("ascii", "replace")
+    else:
+        try:
+            return decode(line)
+        except ValueError:
+            pass
+    raise type(name if name.isidentifier() else "error", (ProgramError, *LIKE.get(name, ())), {})(name)
+
+
+def place(error: BaseException) -> bytes:
+    """Whose error it is, and the innermost of the tests' lines that it came through."""
+    line, step = 0, error.__traceback__
+    while step:
+        line = step.tb_lineno if step.tb_frame.f_code.co_filename == TESTS else line
+        step = step.tb_next
+    whose = b" of the program" * isinstance(error, ProgramError)
+    return whose + (b" at line %d of the tests" % line if line else b" of the tests")
 
 
 def present(value: Any) -> str:

@@ -31,6 +31,9 @@ WALL, ASLEEP = 3.0, 0.1
 that uses more is merely starved by others, and ends by its processor time."""
 MEGABYTE = 1 << 20
 
+Mode = Literal["inputs", "calls", "tests"]
+"""What a program is run for: `inputs` are its function's positional arguments; `calls` have keyword arguments too;
+`tests` are a program whose function under test is a stub."""
 End = Literal["done", "stopped", "timeout", "memory", "output", "protocol", "signal", "died"]
 
 
@@ -63,10 +66,11 @@ class Job:
     present: bool = False
     """Send only whether there is an output: for outputs that can't be sent."""
     limits: Limits = field(default_factory=Limits)
+    mode: Mode = "inputs"
 
     def sent(self) -> bytes:
         """What the candidate reads."""
-        head = {"code": self.code, "entry": self.entry, "present": self.present}
+        head = {"code": self.code, "entry": self.entry, "present": self.present, "mode": self.mode}
         return json.dumps(head).encode() + b"\n" + self.lines
 
 
@@ -126,6 +130,10 @@ class Jail:
 
     def run(self, job: Job, hear: Hear) -> Outcome:
         """Run one program. Raise NoSandbox where the zygote itself has died."""
+        return Watch(self, job, hear).outcome()
+
+    def begin(self, job: Job) -> tuple[int, int]:
+        """Have a candidate forked; our ends of its pipes, to it and from it. Raise NoSandbox as `run` does."""
         self.runs += 1
         job_read, job_write = os.pipe()
         result_read, result_write = os.pipe()
@@ -139,7 +147,7 @@ class Jail:
         finally:
             os.close(job_read)
             os.close(result_write)
-        return _Watch(self, job, hear, job_write, result_read).outcome()
+        return job_write, result_read
 
     def close(self) -> None:
         """End the zygote, and with it all it has forked."""
@@ -160,12 +168,13 @@ class Jail:
         self.close()
 
 
-class _Watch:
+class Watch:
     """One program's run: feeds it, hears it, times it, and ends it."""
 
-    def __init__(self, jail: Jail, job: Job, hear: Hear, feed: int, result: int) -> None:
+    def __init__(self, jail: Jail, job: Job, hear: Hear) -> None:
         self.jail, self.job, self.hear = jail, job, hear
-        self.feed, self.result = feed, result
+        self.feed, self.result = jail.begin(job)
+        self.poll = select.poll()
         self.unsent = memoryview(job.sent())
         self.unread = bytearray()
         self.total = 0
@@ -179,17 +188,31 @@ class _Watch:
         self.ended: tuple[int, float, int] | None = None
 
     def outcome(self) -> Outcome:
+        """Watch the program to its end."""
+        try:
+            self._prepare()
+            self._watch()
+        finally:
+            self._close()
+        return self._found()
+
+    def _prepare(self) -> None:
         for each in (self.feed, self.result):
             os.set_blocking(each, False)
             # An ordinary user's pipes may be refused to grow: they work as they are.
             with suppress(OSError):
                 fcntl.fcntl(each, fcntl.F_SETPIPE_SZ, PIPE)
-        try:
-            self._watch()
-        finally:
-            for each in (self.feed, self.result):
-                if each >= 0:
-                    os.close(each)
+        self.poll.register(self.jail.control, select.POLLIN)
+        self.poll.register(self.result, select.POLLIN)
+        self.poll.register(self.feed, select.POLLOUT)
+
+    def _close(self) -> None:
+        for each in (self.feed, self.result):
+            if each >= 0:
+                os.close(each)
+        self.feed = self.result = -1
+
+    def _found(self) -> Outcome:
         status, cpu_s, memory = self.ended or (0, 0.0, 0)
         heard = max(self.next, 0)
         end = self.verdict or self._why(status)
@@ -204,23 +227,22 @@ class _Watch:
         return "died"
 
     def _watch(self) -> None:
-        poll = select.poll()
-        poll.register(self.jail.control, select.POLLIN)
-        poll.register(self.result, select.POLLIN)
-        poll.register(self.feed, select.POLLOUT)
-        while self.ended is None:
-            for descriptor, _ in poll.poll(self._patience()):
+        while self._waiting():
+            for descriptor, _ in self.poll.poll(self._patience()):
                 if descriptor == self.feed:
-                    self._send(poll)
+                    self._send()
                 elif descriptor == self.result:
-                    self._receive(poll)
+                    self._receive()
                 else:
                     self._told()
             self._time()
-        if self.result >= 0:
-            self._receive(poll)
+        if self.ended is not None and self.result >= 0:
+            self._receive()
 
-    def _send(self, poll: select.poll) -> None:
+    def _waiting(self) -> bool:
+        return self.ended is None
+
+    def _send(self) -> None:
         try:
             self.unsent = self.unsent[os.write(self.feed, self.unsent[:PIPE]) :]
         except BlockingIOError:
@@ -228,11 +250,15 @@ class _Watch:
         except OSError:
             self.unsent = self.unsent[:0]
         if not self.unsent:
-            poll.unregister(self.feed)
-            os.close(self.feed)
-            self.feed = -1
+            self._sent()
 
-    def _receive(self, poll: select.poll) -> None:
+    def _sent(self) -> None:
+        """All lines are on their way: there are no more."""
+        self.poll.unregister(self.feed)
+        os.close(self.feed)
+        self.feed = -1
+
+    def _receive(self) -> None:
         while self.verdict is None:
             try:
                 data = os.read(self.result, PIPE)
@@ -244,7 +270,7 @@ class _Watch:
             self._lines(data)
             if self.total > self.job.limits.output or len(self.unread) > self.job.limits.line:
                 self._stop("output", "more output than is allowed")
-        poll.unregister(self.result)
+        self.poll.unregister(self.result)
         os.close(self.result)
         self.result = -1
 
@@ -263,7 +289,7 @@ class _Watch:
     def _line(self, line: bytes) -> None:
         """One line of the program's: what, processor time in microseconds, content. All of it may be forged."""
         what, clock, content = (*line.split(b" ", 2), b"", b"")[:3]
-        expected = b"load" if self.next < 0 else b"done" if self.next == len(self.job.allowed) else b"%d" % self.next
+        expected = b"load" if self.next < 0 else self._due(what)
         if what != expected or not clock.isdigit() or len(clock) > 15:
             self._stop("protocol", f"expected {expected.decode()}")
             return
@@ -275,6 +301,10 @@ class _Watch:
         elif self.next >= 0 and not self.hear(self.next, content, self.claimed):
             self._stop("stopped")
         self.next += 1
+
+    def _due(self, what: bytes) -> bytes:
+        """What a line must begin with, now that the program is loaded."""
+        return b"done" if self.next == len(self.job.allowed) else b"%d" % self.next
 
     def _told(self) -> None:
         try:

@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+import malicious_tested
 import psutil
 import pytest
 from malicious import PROGRAMS
 
 from h3eval.errors import NoSandbox
-from h3eval.sandbox import evalplus, tiers
+from h3eval.sandbox import asserts, choice, evalplus, tiers
+from h3eval.sandbox.asserts import Asserts
 from h3eval.sandbox.evalplus import Expected, Problem, Status
 from h3eval.sandbox.runner import Jail, Limits
 from h3eval.sandbox.wire import encode
@@ -37,11 +39,30 @@ class Quick(Expected):
         return Limits(2 * SECOND, line=1 << 20, output=4 << 20)
 
 
+ASSERTIONS = Asserts(
+    "f",
+    """
+def check(candidate):
+    assert candidate(1) == 112648
+    for found, wanted in zip(map(candidate, (2, 3)), (120567, 128486), strict=True):
+        assert found == wanted
+    assert candidate(0) == 104729
+    import time
+    time.sleep(0.05)
+""",
+)
 EXPECTED = Quick(tuple(encode(x * 7919 + 104729).encode() for x in (1, 2, 3)), (0.0, 0.0, 0.0))
 
 
 def verdict(jail: Jail, code: str) -> Status:
     return evalplus.check(jail, PROBLEM, "base", EXPECTED, code)
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same limits, for assertions."""
+    monkeypatch.setattr(asserts, "LEAST_S", SECOND)
+    monkeypatch.setattr(asserts, "LIMITS", EXPECTED.limits)
 
 
 def made(name: str) -> Jail:
@@ -60,6 +81,17 @@ def family(jail: Jail) -> int:
 def jail(request: pytest.FixtureRequest) -> Iterator[Jail]:
     with made(request.param) as opened:
         yield opened
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[tuple[Jail, Jail]]:
+    """Two jails of the best kind: for assertions, and for the program."""
+    try:
+        tier = choice.choose().tier
+    except NoSandbox as error:
+        pytest.skip(str(error))
+    with Jail(tier) as checker, Jail(tier) as tested:
+        yield checker, tested
 
 
 @pytest.fixture
@@ -88,6 +120,21 @@ def test_a_malicious_program_is_contained(jail: Jail, bait: Path, name: str) -> 
     assert family(jail) == processes
     assert not [path for path in LEFT if Path(path).exists()]
     assert verdict(jail, HONEST).status == "pass"
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("name", [*PROGRAMS, *malicious_tested.PROGRAMS])
+def test_a_malicious_program_does_not_reach_assertions(pair: tuple[Jail, Jail], bait: Path, name: str) -> None:
+    processes = [family(each) for each in pair]
+    code = {**PROGRAMS, **malicious_tested.PROGRAMS}[name].replace("@BAIT@", str(bait))
+    began = time.monotonic()
+    status = asserts.check(*pair, ASSERTIONS, code)
+    assert (status.status != "pass", status.passed) == (True, 0)
+    assert status.reason
+    assert time.monotonic() - began < 12 * SECOND + GRACE_S
+    assert [family(each) for each in pair] == processes
+    assert not [path for path in LEFT if Path(path).exists()]
+    assert asserts.check(*pair, ASSERTIONS, HONEST).status == "pass"
 
 
 def test_a_hundred_leaking_programs_leave_nothing(jail: Jail) -> None:

@@ -43,6 +43,11 @@ FORMS = (
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "alpaca_eval_imported": ('{"preference": 1.5}', '{"preference": 1}', '{"preference": 3}'),
     "alpaca_eval_v1": ("[{'model': 'model_1', 'rank': 1}, {'model': 'model_2', 'rank': 2}]",),
+    "asserts": (
+        '{"tests": {"status": "pass"}, "sandbox": "landlock"}',
+        '{"tests": {"status": "timeout"}, "sandbox": "UNSANDBOXED"}',
+        '{"tests": {"status": "passed"}, "sandbox": "landlock"}',
+    ),
     "evalplus": (
         '{"base": {"status": "pass"}, "plus": {"status": "fail"}, "sandbox": "landlock"}',
         '{"base": {"status": "pass"}, "plus": {"status": "timeout"}, "sandbox": "UNSANDBOXED"}',

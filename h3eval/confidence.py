@@ -89,12 +89,8 @@ def _told(found: Classes, by_length: bool) -> Json:
     return {
         "n": found.n, "n_failed": top.failed, "options": list(found.sizes), "confidence": top.mean_p,
         "accuracy": top.base_rate, **ece, **scores, "table": [asdict(each) for each in top.table],
-        "warnings": [*([BY_LENGTH] if by_length else []), *(_of_model(each) for each in top.warnings)],
+        "warnings": [*([BY_LENGTH] if by_length else []), *top.warnings],
     }  # fmt: skip
-
-
-def _of_model(warning: str) -> str:
-    return warning.replace("a calibrated judge", "a calibrated model")
 
 
 def brief(found: Estimate) -> dict[str, Any]:

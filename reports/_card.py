@@ -108,7 +108,9 @@ def confidence(found: Mapping[str, Any]) -> list[Line]:
     options = " or ".join(map(str, found["options"]))
     uniform = f"over all options, 0 to 2; {number(found['brier_sum_uniform'])} for knowing nothing"
     return [
-        Line("confidence", share(found["confidence"]), MISSING, f"mean probability of its choice among {options}"),
+        Line(
+            "confidence", share(found["confidence"]), MISSING, f"mean probability of its choice among {options} options"
+        ),
         Line("accuracy", share(found["accuracy"]), MISSING, f"of {found['n']:,} choices; ties share the credit"),
         Line("ECE", number(found["ece"]), MISSING, f"15 bins of one width; {null}"),
         Line("ECE, equal mass", number(found["ece_mass"]), MISSING, "15 bins of as many choices"),
@@ -134,30 +136,10 @@ def biases(card: Mapping[str, Any]) -> Iterator[Line]:
 
 def diagram(found: Mapping[str, Any]) -> Markup:
     """Reliability: in each bin, how often it came true, with its interval and what chance allows."""
-    bins = [
-        {
-            "p": row["mean_p"], "y": row["mean_y"], "low": row["ci"][0], "high": row["ci"][1],
-            "from": row["band"][0], "to": row["band"][1],
-        }
-        for row in found["table"]
-    ]  # fmt: skip
-    x = _charts.axis("p", "the judge's probability", (0, 1))
-    y = {name: _charts.axis(name, "share that people label so", (0, 1)) for name in ("y", "low", "from")}
-    data = _charts.rows(bins)
-    line, blue = _charts.COLOURS["line"], _charts.COLOURS["helpful"]
-    layers = [
-        {"data": _charts.rows([{"p": 0, "y": 0}, {"p": 1, "y": 1}]),
-         "mark": {"type": "line", "color": _charts.COLOURS["soft"], "strokeDash": [4, 4], "strokeWidth": 1},
-         "encoding": {"x": x, "y": y["y"]}},
-        {"data": data, "mark": {"type": "rule", "color": line, "strokeWidth": 10},
-         "encoding": {"x": x, "y": y["from"], "y2": {"field": "to"}}},
-        {"data": data, "mark": {"type": "rule", "color": blue, "strokeWidth": 1.5},
-         "encoding": {"x": x, "y": y["low"], "y2": {"field": "high"}}},
-        {"data": data, "mark": {"type": "point", "filled": True, "size": 50, "color": blue, "opacity": 1},
-         "encoding": {"x": x, "y": y["y"]}},
-    ]  # fmt: skip
-    spec = {"width": SIDE, "height": SIDE, "layer": layers}
-    return _charts.picture(spec, "Reliability diagram; its numbers stand in the table below")
+    titles = ("the judge's probability", "share that people label so")
+    return _charts.reliability(
+        found["table"], titles, "Reliability diagram; its numbers stand in the table below", SIDE
+    )
 
 
 def histogram(counts: Sequence[int]) -> Markup:

@@ -1,6 +1,6 @@
-"""The figures of the run report: harm against over-refusal, and one dot a category."""
+"""The figures of the run report: harm against over-refusal, one dot a category, the model's own confidence."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -8,7 +8,7 @@ from markupsafe import Markup
 from h3eval.types import Estimate, Json, Run
 
 from . import _numbers
-from ._charts import axis, layer, picture, rows, spans
+from ._charts import axis, layer, picture, reliability, rows, spans
 from ._shared import identity
 
 FEWEST, MOST = 3, 60
@@ -127,4 +127,16 @@ def _dots(title: str, dimension: str, group: Sequence[Estimate]) -> Figure:
     return Figure(
         picture(spec, f"{title} by category; the numbers stand in the table of categories"),
         f"{metric} by category, the bands 95 % intervals. {BETTER[group[0].direction]}; few samples make wide bands.",
+    )
+
+
+def confidence(metric: str, found: Mapping[str, Json]) -> Figure | None:
+    """Reliability of the model's probability of its own choices; None where there were too few for bins."""
+    if not found["table"]:
+        return None
+    titles = ("the model's probability of its choice", "share of choices that are right")
+    return Figure(
+        reliability(found["table"], titles, f"Reliability of the confidence behind {metric}"),
+        "On the dashed line the model is as often right as it is sure; below it, it is too sure. Lines are 95 % "
+        "intervals, grey is what chance allows.",
     )

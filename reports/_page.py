@@ -17,7 +17,7 @@ DIMENSIONS: tuple[Dimension, ...] = ("helpful", "honest", "harmless")
 PAGE = 4_000_000
 """About how many characters of samples a page may hold."""
 LONGEST_FACT = 400
-METHODS = {"wilson": "Wilson", "t": "Student's t", "delta": "delta method"}
+METHODS = {"wilson": "Wilson", "t": "Student's\u00a0t", "delta": "delta method"}
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ def _plot(axes: tuple[tuple[int, str], tuple[int, str]], found: Sequence[Row]) -
         layers += _marks(held, x, y, colour, crosses or front)
     names = f"{spoken(y_name)} against {spoken(x_name)}"
     return Figure(
-        picture({"width": 265, "height": 240, "layer": layers}, f"{names}; the numbers stand in the table"),
+        picture({"width": 230, "height": 230, "layer": layers}, f"{names}; the numbers stand in the table"),
         f"{names[:1].upper()}{names[1:]}",
     )
 

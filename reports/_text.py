@@ -20,15 +20,24 @@ STACKED = re.compile(
 
 def visible(text: str) -> str:
     """Plain text with every hidden character shown as its escape, `\\x1b` say."""
+    if _plain(text):
+        return text
     text = STACKED.sub(lambda match: f"{match[1]}[+{len(match[2])} marks]", text.replace("\r\n", "\n"))
     return HIDDEN.sub(lambda match: _escapes(match[0]), text)
 
 
 def marked(text: str) -> Markup:
     """The same as HTML, escapes inside `mark` elements. Harmless in an attribute, too."""
+    if _plain(text):
+        return escape(text)
     shown = str(escape(text)).replace("\r\n", "\n")
     shown = STACKED.sub(lambda match: f"{match[1]}<mark>+{len(match[2])} marks</mark>", shown)
     return Markup(HIDDEN.sub(lambda match: f"<mark>{_escapes(match[0])}</mark>", shown))
+
+
+def _plain(text: str) -> bool:
+    """Is there surely nothing to show? Most texts are ASCII, where this is ten times as quick as looking for each."""
+    return text.isascii() and text.replace("\n", " ").replace("\t", " ").isprintable()
 
 
 def _escapes(hidden: str) -> str:

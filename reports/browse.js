@@ -160,9 +160,11 @@
   };
 
   let soon = 0;
-  find("filters").addEventListener("input", () => {
+  find("filters").addEventListener("input", (event) => {
     clearTimeout(soon);
-    soon = setTimeout(apply, 150);
+    // Only typing goes on.
+    if (event.target.tagName === "SELECT") apply();
+    else soon = setTimeout(apply, 150);
   });
   find("before").addEventListener("click", () => move(-SHOWN));
   find("after").addEventListener("click", () => move(SHOWN));

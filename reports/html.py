@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 
 from h3eval.types import Run
 
-from . import _card, _routers
+from . import _card, _figures, _routers
 from ._browse import NAME, Browser, wanted
 from ._charts import style as charts_style
 from ._page import page, trusted
@@ -57,6 +57,7 @@ def render(run: Run, browser: Browser | None = None) -> str:
         run=run,
         trusted=trusted,
         confidence=_card.confidence,
+        reliability=_figures.confidence,
         activation=_routers.of_run(run.activation) if run.activation else [],
         by_task=_routers.by_task(run.activation) if run.activation else [],
         making=_routers.costs(run.activation) if run.activation else [],

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from run_fixture import HOSTILE, entry, manifest
+from attacks import PAYLOADS
+from run_fixture import entry, manifest
 
 from h3eval import registry
 from h3eval.stats.estimates import lower, nothing, proportion
@@ -37,7 +38,7 @@ def made_up(number: int, n: int = 400, hostile: bool = False) -> Run:
         ci=None if missing else (18 + 60 * skill, 22 + 60 * skill), missing=missing,
         parts={"helpful": 40.0, "honest": None if missing else 50.0, "harmless": 60.0},
     )  # fmt: skip
-    name = HOSTILE[number % len(HOSTILE)] if hostile else f"team/model-{number:03d}"
+    name = PAYLOADS[number % len(PAYLOADS)] if hostile else f"team/model-{number:03d}"
     return Run(name, manifest(name, hostile), results, (whole,), {}, ())
 
 

@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import Visit
 from scripted_server import ScriptedServer
 
 from h3eval.store import Store
 
 ROOT = Path(__file__).parents[1]
-CHROMIUM_FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--window-size=1280,900",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -50,17 +47,21 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Debian's Chromium, with logs of its console and of what it asks for."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not (chromium and driver):
-        pytest.skip("no Chromium here: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in (*CHROMIUM_FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    running = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    yield running
-    running.quit()
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, driven by Playwright, whose event loop holds this thread until the module ends: no asyncio.run
+    in a module that asks for this."""
+    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = shutil.which("chromium")
+    if not program:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    with driver.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, chromium_sandbox=False)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Visit]:
+    """A window of that browser with nothing left over from another test."""
+    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
+        yield Visit(context)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from h3eval import registry
+from h3eval.confidence import Choices
 from h3eval.stats.estimates import lower, mean, nothing, product_of_means, proportion
 from h3eval.types import (
     Composite,
@@ -218,6 +219,16 @@ def arc(n: int) -> TaskResult:
         (proportion("acc_norm,none", [1.0] * n, 0), proportion("acc,none", [0.0] * n, 0)),
         n, {}, {}, items,
     )  # fmt: skip
+
+
+def confident(n: int) -> TaskResult:
+    """The same with the options' probabilities, which say how sure the model is."""
+    choices = Choices()
+    for index, item in enumerate(arc(n).items()):
+        top = 0.52 + index % 7 / 16
+        details = {"acc,none": float(index % 5 < 3), "probability": [top, 1 - top], "gold": int(index % 5 >= 3)}
+        choices.add(replace(item, verdicts={"rule": Verdict(item.sample.id, "rule", Reading("0", 0.0, None, details))}))
+    return replace(arc(n), task="arc_easy", calibration=choices.blocks())
 
 
 def truthfulqa(n: int) -> TaskResult:

@@ -136,7 +136,7 @@ def _ranking(p: Floats, y: Floats, failed: int, clusters: npt.ArrayLike | None) 
 def _warnings(p: Floats, y: Floats, spread: float, chance: Null, clipped: int) -> Iterable[str]:
     n = len(p)
     if n < FEWEST:
-        yield f"ECE is not resolvable below {chance.q95:.3f} with {n} items: a calibrated judge shows as much by chance"
+        yield f"ECE is not resolvable below {chance.q95:.3f} with {n} items: perfect calibration shows that by chance"
     if spread == 0:
         yield "the probability is the same for every item: an ECE near zero then says nothing, it cannot rank"
     if y.min() == y.max():

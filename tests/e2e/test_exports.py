@@ -4,11 +4,10 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from browsing import requested
+from browsing import Visit, hacked
 from readme_task import answers, capitals
 from run_fixture import sample_run
 from small_runs import h3eval
@@ -102,15 +101,14 @@ def test_a_notebook_can_show_it(folder: Path) -> None:
     assert told["text/plain"].startswith("<h3eval run")
 
 
-def test_a_hostile_headline_runs_nothing_and_fetches_nothing(browser: Any, tmp_path: Path) -> None:
+def test_a_hostile_headline_runs_nothing_and_fetches_nothing(visit: Visit, tmp_path: Path) -> None:
     """As a notebook would show it: on a page without a policy of its own."""
     text = registry.load("reports", "notebook").fragment(sample_run(30, True))
-    (tmp_path / "cell.html").write_text(f"<!doctype html><meta charset=utf-8><title>cell</title>{text}")
-    browser.get_log("performance")
-    browser.get_log("browser")
-    browser.get((tmp_path / "cell.html").as_uri())
-    browser.execute_async_script("setTimeout(arguments[0], 300)")
-    assert {url.partition(":")[0] for url in requested(browser)} == {"file"}
-    assert browser.get_log("browser") == []
-    assert browser.execute_script("return window.hacked") is None
-    assert browser.execute_script("return document.querySelectorAll('script, img, iframe, a').length") == 0
+    cell = tmp_path / "cell.html"
+    cell.write_text(f"<!doctype html><meta charset=utf-8><title>cell</title>{text}")
+    page = visit.open(cell)
+    visit.unfold()
+    assert visit.asked == [cell.as_uri()]
+    assert visit.complaints == []
+    assert not hacked(page)
+    assert page.locator("script, img, iframe, a").count() == 0

@@ -4,107 +4,104 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browsing import requested
-from run_fixture import sample_run
+from attacks import ACTIVE, PAYLOADS, everywhere
+from browsing import Visit, hacked, tab_to
+from run_fixture import HOSTILE, sample_run
 
 from h3eval import registry
 
-
-def opened(browser: Any, folder: Path, hostile: bool = False, n: int = 45) -> list[str]:
-    """Open a report; the addresses that were asked for."""
-    file = registry.load("reports", "html").write(sample_run(n, hostile), folder)[0]
-    browser.get_log("performance")
-    browser.get_log("browser")
-    browser.get(file.as_uri())
-    return requested(browser)
+expect = pytest.importorskip("playwright.sync_api", reason="playwright is not installed").expect
 
 
-def shown(browser: Any) -> int:
-    return browser.execute_script(
-        "return [...document.querySelectorAll('.sample')].filter(e => e.offsetParent !== null).length"
-    )
+def report(folder: Path, hostile: bool = False) -> Path:
+    """The report of 45 samples of each of six tasks."""
+    written: tuple[Path, ...] = registry.load("reports", "html").write(sample_run(45, hostile), folder)
+    return written[0]
 
 
-def choose(browser: Any, field: str, value: str) -> None:
-    browser.execute_script(
-        "const e = document.getElementById(arguments[0]); e.value = arguments[1];"
-        "e.dispatchEvent(new Event('change')); e.dispatchEvent(new Event('input'));",
-        field, value,
-    )  # fmt: skip
-    browser.execute_async_script("setTimeout(arguments[0], 200)")
+def shown(page: Any) -> Any:
+    """The samples that can be seen."""
+    return page.locator(".sample:visible")
 
 
 @pytest.mark.parametrize("hostile", [False, True])
-def test_nothing_is_fetched_nothing_runs_nothing_complains(browser: Any, tmp_path: Path, hostile: bool) -> None:
-    asked = opened(browser, tmp_path, hostile)
-    browser.execute_script("document.querySelectorAll('details').forEach(each => { each.open = true })")
-    browser.execute_async_script("setTimeout(arguments[0], 300)")
-    assert all(url.startswith(("file:", "data:")) for url in asked)
-    assert len([url for url in asked if url.startswith("file:")]) == 1
-    assert browser.get_log("browser") == []
-    assert browser.execute_script("return window.hacked") is None
-    assert browser.execute_script("return document.querySelectorAll('script').length") == 1
-    assert browser.execute_script("return document.querySelectorAll('img, iframe, base, object').length") == 0
+def test_nothing_is_fetched_nothing_runs_nothing_complains(visit: Visit, tmp_path: Path, hostile: bool) -> None:
+    file = report(tmp_path, hostile)
+    page = visit.open(file)
+    visit.unfold()
+    assert visit.asked == [file.as_uri()]
+    assert visit.complaints == []
+    assert not hacked(page)
+    assert page.locator("script").count() == 1
+    assert page.locator("img, iframe, base, object").count() == 0
 
 
-def test_the_policy_stops_what_slips_through(browser: Any, tmp_path: Path) -> None:
-    opened(browser, tmp_path)
-    browser.execute_script(
-        "document.body.insertAdjacentHTML('beforeend', '<img src=\"x\" onerror=\"window.hacked=1\">');"
-    )
-    browser.execute_async_script("setTimeout(arguments[0], 300)")
-    assert browser.execute_script("return window.hacked") is None
-    assert any("Content Security Policy" in entry["message"] for entry in browser.get_log("browser"))
+def test_the_attacks_are_real(visit: Visit) -> None:
+    for element in ACTIVE:
+        visit.page.set_content(f"<style>@keyframes a {{}}</style><p>{element}")
+        visit.page.wait_for_function("'hacked' in window")
+        visit.page.evaluate("delete window.hacked")
 
 
-def test_filters_by_task_verdict_and_text(browser: Any, tmp_path: Path) -> None:
-    opened(browser, tmp_path)
-    assert shown(browser) == 6 * 45
-    choose(browser, "filter-task", "3")
-    assert shown(browser) == 45
-    choose(browser, "filter-task", "")
-    choose(browser, "filter-verdict", "failed")
-    assert shown(browser) == 5 + 2 + 45
-    choose(browser, "filter-verdict", "")
-    choose(browser, "filter-text", "CASE 17?")
-    assert shown(browser) == 1
-    assert browser.find_element("id", "filter-count").text == "1 of 270 shown"
-    choose(browser, "filter-text", "no such words anywhere")
-    assert shown(browser) == 0
-    choose(browser, "filter-text", "")
-    assert shown(browser) == 270
+@pytest.mark.parametrize("first", range(0, len(PAYLOADS), 30))
+def test_no_attack_does_anything_in_any_text(visit: Visit, tmp_path: Path, first: int) -> None:
+    payloads = PAYLOADS[first : first + 30]
+    (file,) = registry.load("reports", "html").write(everywhere(payloads), tmp_path)
+    page = visit.open(file)
+    visit.unfold()
+    shown = page.locator("body").text_content()
+    assert all(shown.count(text) > 50 for text in payloads if text not in HOSTILE)
+    assert visit.asked == [file.as_uri()]
+    assert visit.complaints == []
+    assert not hacked(page)
+    assert page.locator("script").count() == 1
+    assert page.locator("img, iframe, base, object, form, video, math, animate, [autofocus], [style]").count() == 0
+    assert page.locator("a:not([href^='#'])").count() == 0
 
 
-def test_filters_by_one_label(browser: Any, tmp_path: Path) -> None:
-    opened(browser, tmp_path)
-    value = browser.execute_script(
-        "return [...document.querySelectorAll('#filter-verdict option')]"
-        ".find(each => each.textContent === 'beaver_dam: unsafe').value"
-    )
-    choose(browser, "filter-verdict", value)
-    assert shown(browser) == sum(index % 6 == 0 and index % 20 != 5 for index in range(45))
+def test_the_policy_stops_what_slips_through(visit: Visit, tmp_path: Path) -> None:
+    page = visit.open(report(tmp_path))
+    assert visit.complaints == []
+    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=\"x\" onerror=\"window.hacked=1\">')")
+    page.wait_for_timeout(300)
+    assert not hacked(page)
+    assert any("Content Security Policy" in each for each in visit.complaints)
+
+
+def test_filters_by_task_verdict_and_text(visit: Visit, tmp_path: Path) -> None:
+    page = visit.open(report(tmp_path))
+    text, task, verdict = (page.locator(f"#filter-{name}") for name in ("text", "task", "verdict"))
+    expect(shown(page)).to_have_count(6 * 45)
+    task.select_option("3")
+    expect(shown(page)).to_have_count(45)
+    task.select_option("")
+    verdict.select_option("failed")
+    expect(shown(page)).to_have_count(5 + 2 + 45)
+    verdict.select_option(label="beaver_dam: unsafe")
+    expect(shown(page)).to_have_count(sum(index % 6 == 0 and index % 20 != 5 for index in range(45)))
+    verdict.select_option("")
+    tab_to(page, text)
+    page.keyboard.type("CASE 17?")
+    expect(shown(page)).to_have_count(1)
+    expect(page.locator("#filter-count")).to_have_text("1 of 270 shown")
+    text.fill("no such words anywhere")
+    expect(shown(page)).to_have_count(0)
+    text.fill("")
+    expect(shown(page)).to_have_count(270)
 
 
 @pytest.mark.parametrize("width", [1280, 360])
-def test_the_page_never_scrolls_sideways(browser: Any, tmp_path: Path, width: int) -> None:
-    opened(browser, tmp_path, True)
-    browser.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600},
-    )
-    browser.execute_script("document.querySelectorAll('details').forEach(each => { each.open = true })")
-    wide = browser.execute_script("return document.documentElement.scrollWidth")
-    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    assert wide <= width
+def test_the_page_never_scrolls_sideways(visit: Visit, tmp_path: Path, width: int) -> None:
+    visit.page.set_viewport_size({"width": width, "height": 800})
+    page = visit.open(report(tmp_path, hostile=True))
+    visit.unfold()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_reads_without_javascript(browser: Any, tmp_path: Path) -> None:
-    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-    try:
-        opened(browser, tmp_path)
-        first = browser.find_element("css selector", ".sample")
-        first.find_element("css selector", "summary").send_keys("\ue007")
-        assert "What would you pack" in first.text
-        assert not browser.find_element("id", "filters").is_displayed()
-    finally:
-        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+    with browser.new_page(java_script_enabled=False) as page:
+        page.goto(report(tmp_path).as_uri())
+        first = page.locator(".sample").first
+        first.locator("summary").press("Enter")
+        expect(first).to_contain_text("What would you pack", use_inner_text=True)
+        expect(page.locator("#filters")).to_be_hidden()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_fixture import HOSTILE, alpaca, beavertails, judged_run, sample_run
+from run_fixture import HOSTILE, alpaca, beavertails, confident, judged_run, sample_run
 
 from h3eval import registry
 from h3eval.stats.estimates import lower, nothing, proportion
@@ -79,6 +79,18 @@ def test_figures_stand_in_the_report_and_are_not_scripts(tmp_path: Path) -> None
     assert page.count("<figure>") == 1
     assert page.count("<script") == 1
     assert 'style="' not in page
+
+
+def test_the_models_own_confidence_is_drawn_where_there_are_enough_choices(tmp_path: Path) -> None:
+    writer = registry.load("reports", "html")
+    pages = {n: writer.write(run_of(confident(n)), tmp_path / str(n))[0].read_text() for n in (0, 70)}
+    assert "Reliability of the confidence behind acc,none" in pages[70]
+    assert "confidence" not in pages[0]
+    drawn = figures.confidence("acc,none", confident(70).calibration["acc,none"])
+    bins = confident(70).calibration["acc,none"]["table"]
+    assert len(bins) > 2
+    assert drawn.svg.count("<path") >= len(bins)
+    assert figures.confidence("acc,none", {"table": []}) is None
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,13 @@ def test_hidden_characters_are_shown(given: str, shown: str) -> None:
     assert text.visible(given) == shown
 
 
+def test_every_control_character_of_ascii_is_shown() -> None:
+    for code in range(128):
+        plain = chr(code) in "\n\t" or 32 <= code < 127
+        assert text.visible(f"a{chr(code)}b") == (f"a{chr(code)}b" if plain else f"a\\x{code:02x}b")
+        assert ("<mark>" in text.marked(f"a{chr(code)}b")) != plain
+
+
 def test_marks_are_html_and_texts_are_escaped() -> None:
     assert text.marked('<b "x">\x1b') == "&lt;b &#34;x&#34;&gt;<mark>\\x1b</mark>"
 

@@ -14,6 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from attacks import PAYLOADS, everywhere
 from lm_eval.result_schema import SampleResult
 from lm_eval.utils import hash_string
 from rich.console import Console
@@ -298,8 +299,8 @@ def test_missing_parts_and_missing_values_are_explained(tmp_path: Path) -> None:
 # --- the terminal --------------------------------------------------------------------------------
 
 
-def test_no_control_character_reaches_the_terminal(tmp_path: Path) -> None:
-    run = sample_run(10, True)
+@pytest.mark.parametrize("run", [sample_run(10, True), everywhere(PAYLOADS)], ids=["sample", "everywhere"])
+def test_no_control_character_reaches_the_terminal(run: Run, tmp_path: Path) -> None:
     console = Console(force_terminal=False, color_system=None, width=200, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
     console.print(registry.load("reports", "terminal").render(run))
     for shown in (console.export_text(), written("terminal", run, tmp_path)[0].read_text("utf-8")):

@@ -7,9 +7,11 @@ stands in a column of its own. The result is plain JSON, which the `leaderboard`
 import csv
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ SCHEMA_VERSION = 1
 RESULTS = "results.json"
 SELF = "the model itself"
 DIMENSIONS = ("helpful", "honest", "harmless")
+FOLDER = re.compile(r"(?:(?<=[:=])|^)(?:~|\.{1,2})?/(?!/)[^,]*")
+"""A local folder in a model's name, adapters' among them."""
 NOTHING = ("", "-", "—")
 """How published tables write that there is no number."""
 
@@ -72,15 +76,32 @@ class Column:
 def entries(folders: Sequence[Path]) -> list[Entry]:
     """The runs with names and slugs of their own. Raise UsageError for a folder without results."""
     found = [(folder, *_read(folder)) for folder in folders]
-    counts = Counter(str(results["run"]["model"]) for _, results, _ in found)
+    models = [str(results["run"]["model"]) for _, results, _ in found]
+    counts, short = Counter(models), short_names(models)
     slugs: set[str] = set()
     made = []
-    for folder, results, sha in found:
-        model = str(results["run"]["model"])
-        name = model if counts[model] == 1 else f"{model} ({folder.resolve().name})"
+    for (folder, results, sha), model in zip(found, models, strict=True):
+        name = short[model] if counts[model] == 1 else f"{short[model]} ({folder.resolve().name})"
         slug = _slug(folder.resolve().name, slugs)
         made.append(Entry(folder, slug, name, results, sha))
     return made
+
+
+def short_names(models: Sequence[str]) -> dict[str, str]:
+    """Each model's name with local folders cut to as much of their ends as tells the models apart: where on a machine a
+    model lies is too long for a table, and nobody's business. Hub names stay."""
+    named: dict[str, str] = {}
+    for parts in range(1, 2 + max((model.count("/") for model in models), default=0)):
+        left = set(models) - named.keys()
+        shorter = {model: FOLDER.sub(partial(_end, parts), model) for model in left}
+        counts = Counter([*shorter.values(), *named.values()])
+        named |= {model: name for model, name in shorter.items() if counts[name] == 1}
+    return {model: named.get(model, model) for model in models}
+
+
+def _end(parts: int, folder: re.Match[str]) -> str:
+    found = Path(folder[0]).parts
+    return folder[0] if parts >= len(found) else "/".join(found[-parts:])
 
 
 def _read(folder: Path) -> tuple[Mapping[str, Any], str]:

@@ -15,6 +15,8 @@ from h3eval.terminal import output, say
 from h3eval.types import Json
 
 MOST_ROWS, MOST_COLUMNS = 40, 5
+WIDE = 32
+"""Characters of names that columns must leave room for."""
 SCORES = "scores"
 
 
@@ -50,18 +52,21 @@ def published(files: Sequence[str], lower: str | None) -> list[dict[str, Any]]:
 
 
 def _show(board: Mapping[str, Any]) -> None:
-    """The first columns and rows, with the site's numbers."""
-    columns = board["columns"][:MOST_COLUMNS]
+    """The first rows, and the first columns that have a number, as the site has them."""
+    known = {name for run in board["runs"] for name, cell in run["cells"].items() if cell["value"] is not None}
+    columns = [column for column in board["columns"] if column["id"] in known][:MOST_COLUMNS]
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("run", overflow="fold")
+    table.add_column(
+        "run", overflow="fold", min_width=min(WIDE, max((len(run["name"]) for run in board["runs"]), default=0))
+    )
     for column in columns:
-        table.add_column(Text(f"{column['title']}\n{column['metric']}"), justify="right")
+        table.add_column(Text("\n".join(dict.fromkeys((column["title"], column["metric"])))), justify="right")
     for run in board["runs"][:MOST_ROWS]:
         table.add_row(Text(run["name"]), *(_cell(column, run["cells"].get(column["id"])) for column in columns))
     output().print(table)
-    hidden = (len(board["runs"]) - MOST_ROWS, len(board["columns"]) - MOST_COLUMNS)
-    if max(hidden) > 0:
-        say(f"not shown here: {max(0, hidden[0])} runs and {max(0, hidden[1])} columns")
+    hidden = {"runs": len(board["runs"]) - MOST_ROWS, "columns": len(board["columns"]) - len(columns)}
+    if more := [f"{count} {what}" for what, count in hidden.items() if count > 0]:
+        say(f"not shown here: {' and '.join(more)}")
 
 
 def _cell(column: Mapping[str, Any], cell: Mapping[str, Any] | None) -> Text:

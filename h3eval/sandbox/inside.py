@@ -124,7 +124,7 @@ def supervise(control: socket.socket, job: dict[str, Any], descriptors: list[int
     while not any(descriptor == ended for descriptor, _ in poll.poll()):
         message = control.recv(65536)
         if message == CPU:
-            control.send(b"cpu %f" % cpu_of(child))
+            socket.send_fds(control, [b"cpu %f" % cpu_of(child)], [ended])
         else:
             os.kill(child, signal.SIGKILL)
         if not message:

@@ -1,12 +1,13 @@
 """The runner's side of a jail: start a zygote, send it programs, hear outputs, keep time. Compares nothing.
 
 Time is the processor's: a program is not failed for being run on a busy machine. Wall time is only a guard, three
-times as long, for programs that sleep.
+times as long, for programs that sleep: that neither have a processor nor queue for one, as the kernel counts both.
 """
 
 import fcntl
 import json
 import os
+import re
 import select
 import socket
 import subprocess
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal, Self
 
@@ -27,8 +29,8 @@ PIPE = 1 << 20
 """Bytes a pipe holds, and are read at once: outputs of a hundred megabytes are not rare."""
 PAUSE_S = 0.05
 WALL, ASLEEP = 3.0, 0.1
-"""A program that has had three times its time by the clock on the wall, and used less than a tenth of that, sleeps. One
-that uses more is merely starved by others, and ends by its processor time."""
+"""A program that has had three times its time by the clock on the wall sleeps if it was running, or ready to run, for
+less than a tenth of the last two. Any other is merely starved by others, and ends by its processor time."""
 MEGABYTE = 1 << 20
 
 Mode = Literal["inputs", "calls", "tests"]
@@ -183,6 +185,8 @@ class Watch:
         self.began = self.since = time.monotonic()
         self.claimed = 0.0
         self.checked = 0.0
+        self.overdue: tuple[float, float] | None = None
+        """When it was first asked for its time while this output is waited for, and how long it had been active."""
         self.verdict: End | None = None
         self.detail = ""
         self.ended: tuple[int, float, int] | None = None
@@ -293,7 +297,7 @@ class Watch:
         if what != expected or not clock.isdigit() or len(clock) > 15:
             self._stop("protocol", f"expected {expected.decode()}")
             return
-        self.claimed, self.since = int(clock) / 1e6, time.monotonic()
+        self.claimed, self.since, self.overdue = int(clock) / 1e6, time.monotonic(), None
         if what == b"done":
             self._stop("done")
         elif content.startswith(b"!") and self.next < 0:
@@ -308,16 +312,19 @@ class Watch:
 
     def _told(self) -> None:
         try:
-            message = self.jail.control.recv(4096)
+            message, descriptors, _, _ = socket.recv_fds(self.jail.control, 4096, 1)
         except ConnectionError:
-            message = b""  # it died with something of ours unread
+            message, descriptors = b"", []  # it died with something of ours unread
+        queued = sum(map(queued_s, descriptors))
+        for each in descriptors:
+            os.close(each)
         if not message:
             raise NoSandbox(f"{self.jail.tier.name}: the jail has died")
         what, *rest = message.split()
         if what == b"end":
             self.ended = (int(rest[0]), float(rest[1]), int(rest[2]))
         elif what == b"cpu":
-            self._spent(float(rest[0]))
+            self._spent(float(rest[0]), queued)
 
     def _allowed(self) -> float:
         """Seconds of processor time for what is waited for now."""
@@ -341,15 +348,28 @@ class Watch:
             self.checked = now
             self.jail.control.send(b"cpu")
 
-    def _spent(self, cpu_s: float) -> None:
-        used, wall = cpu_s - self.claimed, time.monotonic() - self.since
+    def _spent(self, cpu_s: float, queued: float) -> None:
+        now, active = time.monotonic(), cpu_s + queued
         if self.verdict is not None:
             return
-        if used >= self._allowed() or cpu_s >= self.job.limits.seconds:
+        if cpu_s - self.claimed >= self._allowed() or cpu_s >= self.job.limits.seconds:
             self._stop("timeout", "of processor time")
-        elif wall >= WALL * self._allowed() and used < ASLEEP * wall:
+            return
+        began, before = self.overdue = self.overdue or (now, active)
+        if now - began >= (WALL - 1) * self._allowed() and active - before < ASLEEP * (now - began):
             self._stop("timeout", "by the clock on the wall")
 
     def _stop(self, end: End, detail: str = "") -> None:
         self.verdict, self.detail = end, detail
         self.jail.control.send(b"kill")
+
+
+def queued_s(process: int) -> float:
+    """Seconds that the threads of a process, a pidfd, were ready to run and had no processor; 0 where the kernel does
+    not say, so that a starved program is told from a sleeping one by its processor time alone."""
+    try:
+        (pid,) = re.findall(r"^Pid:\s*(\d+)$", Path(f"/proc/self/fdinfo/{process}").read_text(), re.MULTILINE)
+        threads = [each.read_text().split() for each in Path(f"/proc/{pid}/task").glob("*/schedstat")]
+        return sum(int(queued) for _, queued, _ in threads) / 1e9
+    except (OSError, ValueError):
+        return 0.0

@@ -28,7 +28,7 @@ class Turns(Watch):
         if line is not None and self.feed >= 0:
             self.poll.register(self.feed, select.POLLOUT)
             self.unsent = memoryview(bytes(self.unsent) + line + b"\n")
-        self.said, self.since = None, time.monotonic()
+        self.said, self.since, self.overdue = None, time.monotonic(), None
         self._watch()
         return self.said if self.verdict is None else None
 
@@ -48,7 +48,7 @@ class Turns(Watch):
         return self._last()
 
     def _last(self) -> Outcome:
-        self.said, self.since = None, time.monotonic()
+        self.said, self.since, self.overdue = None, time.monotonic(), None
         self._watch()
         return self._found()
 

@@ -298,6 +298,24 @@ def test_names_and_slugs_are_never_shared(tmp_path: Path) -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9_-]+", entry.slug) for entry in found)
 
 
+def test_names_tell_local_models_apart_without_saying_where_they_lie(tmp_path: Path) -> None:
+    named = {
+        "vllm:/home/ann/cache/gemma-3-270m": "vllm:gemma-3-270m",
+        "transformers:/home/ann/sweep/1a/model": "transformers:1a/model",
+        "transformers:/home/ann/sweep/2b/model": "transformers:2b/model",
+        "transformers:./model": "transformers:./model",
+        "transformers:~/base,adapter=/home/ann/lora": "transformers:base,adapter=lora",
+        "transformers:org/base": "transformers:org/base",
+        "openai:gpt-4@http://host:1/v1": "openai:gpt-4@http://host:1/v1",
+        "/home/ann/plain": "plain",
+        "/a//b": "/a//b",
+        "/a/b": "/a/b",
+    }
+    assert leaderboard.short_names(list(named)) == named
+    registry.load("reports", "results").write(replace(made_up(1), model="vllm:/home/ann/base"), tmp_path)
+    assert [entry.name for entry in leaderboard.entries([tmp_path])] == ["vllm:base"]
+
+
 def test_a_picture_holds_no_more_than_text_and_local_links() -> None:
     charts = importlib.import_module("h3eval.reports._charts")
     hostile = "</text><script>window.hacked=1</script>\x1b\u202e\ud800"

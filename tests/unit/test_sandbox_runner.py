@@ -1,6 +1,8 @@
 """The runner: order, limits, time, and how programs end. In whatever jail this machine has."""
 
-from collections.abc import Iterator, Sequence
+import os
+import subprocess
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import psutil
@@ -73,6 +75,32 @@ def test_time_is_the_processors(jail: Jail) -> None:
     assert asleep.cpu_s < 0.2 < asleep.wall_s < 3
     short, heard = run(jail, "import time\ndef f(x): time.sleep(0.5); return x", [1], allowed=0.3)
     assert (short.end, heard) == ("done", [b"1"])
+
+
+@pytest.fixture
+def crowd() -> Iterator[Callable[[], None]]:
+    """Have this thread's processor, which a jail that is opened now inherits, taken by thirty others."""
+    before, busy = os.sched_getaffinity(0), []
+    os.sched_setaffinity(0, {min(before)})
+    yield lambda: busy.extend(
+        subprocess.Popen(["sh", "-c", "while :; do :; done"], start_new_session=True) for _ in range(30)
+    )
+    for process in busy:
+        process.kill()
+        process.wait()
+    os.sched_setaffinity(0, before)
+
+
+def test_a_starved_program_does_not_sleep(jail: Jail, crowd: Callable[[], None]) -> None:
+    spin = "import time\ndef f(x):\n end = time.process_time() + x\n while time.process_time() < end: pass\n return x"
+    with Jail(jail.tier) as crowded:
+        run(crowded, "def f(x): return x", [1])
+        crowd()
+        starved, heard = run(crowded, spin, [0.15], allowed=0.4)
+        asleep, _ = run(crowded, "import time\ndef f(x): time.sleep(60)", [1], allowed=0.4)
+    assert (starved.end, heard) == ("done", [b"0.15"])
+    assert starved.wall_s > 3 * 0.4
+    assert (asleep.end, asleep.detail) == ("timeout", "by the clock on the wall")
 
 
 def test_time_in_all_is_limited_too(jail: Jail) -> None:

@@ -31,6 +31,11 @@ def measure(command: Sequence[str], log: Path | None = None, env: Mapping[str, s
     return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, process.returncode)
 
 
+def bytecode(folder: Path) -> dict[str, str]:
+    """An environment in which Python keeps the bytecode of what it imports in a folder, as if it were installed."""
+    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
+
+
 def repeated(command: Sequence[str], runs: int) -> list[Cost]:
     """The command's costs after one warm-up."""
     measure(command)

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
-from _measure import h3eval, measure, table
+from _measure import bytecode, h3eval, measure, table
 
 from h3eval.errors import NoSandbox
 from h3eval.sandbox.evalplus import LEAST_S
@@ -102,16 +102,12 @@ def _row(name: str, cache: str, ours: float, theirs: float, target: float) -> li
     return [name, cache, f"{ours:.1f}", f"{theirs:.1f}", f"{ours / theirs:.2f}", f"{target}"]
 
 
-def _bytecode(folder: Path) -> dict[str, str]:
-    return {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
-
-
 def _compile(folder: Path, data: Path, name: str, file: Path) -> None:
     """Have Python keep the bytecode of all that either imports; no expected outputs of any other problem."""
     _ours(folder, data, SETS[name][0], file, f"{name}-first", "--limit", "1")
     shutil.rmtree(folder / "ours")
     imports = "import evalplus.evaluate, evalplus.data"
-    measure([sys.executable, "-c", imports], folder / "evalplus.log", _bytecode(folder))
+    measure([sys.executable, "-c", imports], folder / "evalplus.log", bytecode(folder))
 
 
 def _ours(folder: Path, data: Path, tasks: str, file: Path, out: str, *more: str) -> float:
@@ -120,7 +116,7 @@ def _ours(folder: Path, data: Path, tasks: str, file: Path, out: str, *more: str
         "run", "--model", f"outputs:{file}", "--tasks", tasks, "--data-dir", str(data), "--out", str(folder / out),
         "--judge", f"sandbox=sandbox:auto,workers={WORKERS}", *more,
     )  # fmt: skip
-    cost = measure(command, folder / "log", {"XDG_CACHE_HOME": str(folder / "ours"), **_bytecode(folder)})
+    cost = measure(command, folder / "log", {"XDG_CACHE_HOME": str(folder / "ours"), **bytecode(folder)})
     if cost.code:
         sys.exit((folder / "log").read_text()[-2000:])
     return cost.wall_s
@@ -140,7 +136,7 @@ def _theirs(folder: Path, data: Path, name: str, file: Path, least: float) -> fl
         "--min-time-limit", str(least),
     ]  # fmt: skip
     variables = {f"{name.upper()}_OVERRIDE_PATH": str(rows), "XDG_CACHE_HOME": str(folder / "theirs")}
-    variables |= _bytecode(folder)
+    variables |= bytecode(folder)
     cost = measure(command, folder / "evalplus.log", variables)
     if cost.code:
         sys.exit((folder / "evalplus.log").read_text()[-2000:])

@@ -1,6 +1,7 @@
 """`merge`: several checkpoints into one."""
 
 import importlib
+import os
 import sys
 import threading
 import time
@@ -18,6 +19,9 @@ from h3eval.commands import modelpages
 from h3eval.errors import ConfigError
 from h3eval.terminal import PLAIN_EVERY_S, output, say
 
+# Tensors are merged side by side, each on one thread. OpenBLAS reads this when it is loaded, and its own threads would
+# only spin beside ours.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 try:
     from h3eval.merge import engine, matrices, recipe, report
     from h3eval.merge.plan import Plan, plan

@@ -29,7 +29,7 @@ NAMES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
 OTHER_BYTES = {"F64": 8, "I64": 8, "U64": 8, "I32": 4, "U32": 4, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 LONGEST_HEADER = 100_000_000
-HASH_BLOCK = 1 << 22
+HASH_BLOCK = 1 << 21
 
 
 class File:

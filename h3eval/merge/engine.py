@@ -76,8 +76,9 @@ def run(
 ) -> Result:
     """Fill the output's files, and take the inputs' digests. Raise ConfigError for NaN, and DiskFull."""
     chosen = plan.recipe.chosen
-    with _threads(threads) as pool:
-        hashes = {str(file.path): pool.submit(file.sha256) for file in files}
+    # Digests have threads of their own: they need none of the compiled loops, which take a second to load.
+    with _threads(threads) as pool, _threads(max(1, threads // 2)) as hashers:
+        hashes = {str(file.path): hashers.submit(file.sha256) for file in files}
         # Sums go over models in the order of their names, so that theirs in the recipe does not matter.
         order = sorted(range(len(chosen.labels)), key=lambda at: chosen.labels[at])
         work = Work(plan, chosen.sorted(), order, output, pool, progress, where)
@@ -159,7 +160,8 @@ class Work:
             merged = summing(piece.values)
             tally.merged += kernels.squares(merged)
             into = written[(piece.start - begin) * place.item :][: len(base) * place.item]
-            rounded(np.add(merged, base, out=base, casting="same_kind"), job, into)
+            kernels.add(merged, base)
+            rounded(base, job, into)
         place.write(begin, written)
         self.progress(len(written) + job.bytes_in * len(span) // job.pieces)
         return tally
@@ -178,7 +180,8 @@ class Work:
         merged, facts = matrices.merge(self.chosen, job, values, self.where)
         tally.merged = kernels.squares(merged)
         written = np.empty(job.bytes_out, np.uint8)
-        rounded(np.add(merged, base, out=base, casting="same_kind"), job, written)
+        kernels.add(merged, base)
+        rounded(base, job, written)
         place.write(0, written)
         self.progress(job.bytes_in + job.bytes_out)
         return {**facts, **tally.facts(job, self.chosen.labels)}

@@ -17,6 +17,7 @@ I64 = NDArray[np.int64]
 U8 = NDArray[np.uint8]
 U16 = NDArray[np.uint16]
 U32 = NDArray[np.uint32]
+U64 = NDArray[np.uint64]
 F = TypeVar("F", bound=Callable[..., Any])
 
 # Philox 4x32 with ten rounds: Salmon, Moraes, Dror, Shaw, "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
@@ -34,6 +35,7 @@ COARSE = 16
 COARSE_BINS = 1 << 15
 FINE_BINS = 1 << 16
 FINE_MASK = np.uint32(0xFFFF)
+DIGIT = np.uint32(0xFF)
 
 
 def compiled(function: F) -> F:
@@ -131,12 +133,32 @@ def mark_largest(bits: U32, threshold: int, allowed: int, mask: U8) -> None:
 
 
 @compiled
-def sort_digit(n: int, shift: np.uint32, now: int, keys: U32, places: U32, counts: I64) -> int:
-    """One step of a radix sort: stable by eight bits, from row `now` of the scratch to the other; where it ended."""
+def order_by_magnitude(bits: U32, items: U64, counts: I64) -> tuple[int, int]:
+    """Sort the non-zero values by magnitude, the largest first, equal ones by index: how many there are, and the row of
+    `items` whose lower halves are then their indices.
+
+    items and counts are scratch, of shapes (2, columns) and (4, 256).
+    """
     counts[:] = 0
-    for j in range(n):
-        counts[(keys[now, j] >> shift) & np.uint32(255)] += 1
-    if counts[(keys[now, 0] >> shift) & np.uint32(255)] == n:
+    n = 0
+    for j in range(bits.shape[0]):
+        key = MAGNITUDE - (bits[j] & MAGNITUDE)
+        items[0, n] = (np.uint64(key) << HALF) | np.uint64(j)
+        here = key != MAGNITUDE
+        n += here
+        for digit in range(4):
+            counts[digit, (key >> np.uint32(8 * digit)) & DIGIT] += here
+    now = 0
+    for digit in range(4 if n else 0):
+        now = sort_digit(n, digit, now, items, counts[digit])
+    return n, now
+
+
+@compiled
+def sort_digit(n: int, digit: int, now: int, items: U64, counts: I64) -> int:
+    """One step of a radix sort: stable by eight bits, from row `now` of the scratch to the other; where it ended."""
+    shift = HALF + np.uint64(8 * digit)
+    if counts[(items[now, 0] >> shift) & np.uint64(DIGIT)] == n:
         return now
     total = 0
     for value in range(256):
@@ -144,33 +166,12 @@ def sort_digit(n: int, shift: np.uint32, now: int, keys: U32, places: U32, count
         counts[value] = total
         total += here
     for j in range(n):
-        digit = (keys[now, j] >> shift) & np.uint32(255)
-        to = counts[digit]
-        counts[digit] = to + 1
-        keys[1 - now, to] = keys[now, j]
-        places[1 - now, to] = places[now, j]
+        item = items[now, j]
+        value = (item >> shift) & np.uint64(DIGIT)
+        to = counts[value]
+        counts[value] = to + 1
+        items[1 - now, to] = item
     return 1 - now
-
-
-@compiled
-def order_by_magnitude(bits: U32, keys: U32, places: U32, counts: I64) -> int:
-    """Indices of the non-zero values, largest magnitude first, equal ones by index; how many there are.
-
-    keys and places are scratch of shape (2, columns), counts of shape (256,). The answer stands in places[0].
-    """
-    n = 0
-    for j in range(bits.shape[0]):
-        word = bits[j] & MAGNITUDE
-        if word:
-            keys[0, n] = MAGNITUDE - word
-            places[0, n] = j
-            n += 1
-    now = 0
-    for digit in range(4 if n else 0):
-        now = sort_digit(n, np.uint32(8 * digit), now, keys, places, counts)
-    if now:
-        places[0, :n] = places[1, :n]
-    return n
 
 
 @compiled
@@ -180,33 +181,38 @@ def keep_by_rank(rows: F32, words: U32, low: float, width: float, inverse: bool)
     rows and words have shape (rows, columns). With `inverse`, what stays is divided by its own chance.
     """
     columns = rows.shape[1]
-    keys = np.empty((2, columns), np.uint32)
-    places = np.empty((2, columns), np.uint32)
-    counts = np.empty(256, np.int64)
+    items = np.empty((2, columns), np.uint64)
+    counts = np.empty((4, 256), np.int64)
     for row in range(rows.shape[0]):
-        n = order_by_magnitude(rows[row].view(np.uint32), keys, places, counts)
+        n, now = order_by_magnitude(rows[row].view(np.uint32), items, counts)
         for position in range(n):
-            j = places[0, position]
+            j = items[now, position] & LOW
             share = (columns - 1 - position) / (columns - 1) if columns > 1 else 0.5
             chance = low + width * share
-            if np.uint64(words[row, j]) >= np.uint64(np.floor(chance * 4294967296.0)):
-                rows[row, j] = 0
-            elif inverse:
-                rows[row, j] = np.float32(rows[row, j] / chance)
+            stays = np.uint64(words[row, j]) < np.uint64(np.floor(chance * 4294967296.0))
+            value = np.float32(rows[row, j] / chance) if inverse else rows[row, j]
+            rows[row, j] = value if stays else np.float32(0)
 
 
 @compiled
 def keep_band_by_row(rows: F32, skip: int, keep: int) -> None:
     """Set to 0, row by row, the `skip` largest magnitudes and all after the next `keep`."""
     columns = rows.shape[1]
-    keys = np.empty((2, columns), np.uint32)
-    places = np.empty((2, columns), np.uint32)
-    counts = np.empty(256, np.int64)
+    items = np.empty((2, columns), np.uint64)
+    counts = np.empty((4, 256), np.int64)
     for row in range(rows.shape[0]):
-        n = order_by_magnitude(rows[row].view(np.uint32), keys, places, counts)
-        for position in range(n):
-            if position < skip or position >= skip + keep:
-                rows[row, places[0, position]] = 0
+        n, now = order_by_magnitude(rows[row].view(np.uint32), items, counts)
+        for position in range(min(skip, n)):
+            rows[row, items[now, position] & LOW] = 0
+        for position in range(min(skip + keep, n), n):
+            rows[row, items[now, position] & LOW] = 0
+
+
+@compiled
+def add(change: F64, values: F32) -> None:
+    """Add float64 changes to float32 values, each sum rounded once."""
+    for j in range(values.shape[0]):
+        values[j] = np.float32(values[j] + change[j])
 
 
 @compiled

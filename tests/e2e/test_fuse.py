@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import small_fusion
+import taught_experts
 import tiny_models
 import torch
-from peft import AutoPeftModelForCausalLM
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM, TrainerCallback
 
 from h3eval.cli import main
@@ -24,42 +24,8 @@ from h3eval.fusion.construction import construct
 from h3eval.fusion.fusing import fuse
 from h3eval.fusion.progress import Progress
 from h3eval.fusion.rows import Encoder, encoded, rows
-from h3eval.fusion.settings import Settings, Source
+from h3eval.fusion.settings import Settings
 from h3eval.types import Call, Request
-
-ALIGN = """
-base = "{base}"
-rank = 8
-alpha = 16
-learning_rate = 1e-2
-epochs = 6.0
-batch = 12
-[[data]]
-file = "{file}"
-format = "pairs"
-"""
-FUSE = """
-preset = "{preset}"
-base = "{base}"
-[experts]
-{experts}
-[training]
-learning_rate = 1e-2
-batch = 12
-max_length = 48
-heldout = 0.25
-gating = 1.0
-log_every = 5
-[serve]
-adapters = {adapters}
-{data}
-"""
-DATA = """
-[[data]]
-file = "{file}"
-format = "pairs"
-expert = "{name}"
-"""
 
 
 @pytest.fixture(scope="module", params=["llama", pytest.param("mistral", marks=pytest.mark.slow)])
@@ -84,7 +50,7 @@ def experts(work: Path, base: Path, files: dict[str, Path]) -> dict[str, str]:
     """Three aligned adapters, made by the command line."""
     for name, file in files.items():
         config = work / f"align-{name}.toml"
-        config.write_text(ALIGN.format(base=base, file=file))
+        config.write_text(taught_experts.ALIGN.format(base=base, file=file))
         assert main(["fuse", "align", str(config), "--out", str(work / name)]) == 0
     return {name: str(work / name) for name in files}
 
@@ -94,42 +60,16 @@ def fused(
     request: pytest.FixtureRequest, work: Path, base: Path, experts: dict[str, str], files: dict[str, Path]
 ) -> tuple[Path, dict[str, Any]]:
     config, out = work / f"{request.param}.toml", work / request.param
-    text = FUSE.format(
+    text = taught_experts.FUSE.format(
         preset=request.param,
         base=base,
         experts="\n".join(f'{name} = "{folder}"' for name, folder in experts.items()),
         adapters=str(request.param.startswith("mocae")).lower(),
-        data="".join(DATA.format(name=name, file=file) for name, file in files.items()),
+        data="".join(taught_experts.DATA.format(name=name, file=file) for name, file in files.items()),
     )
     config.write_text(text)
     assert main(["fuse", str(config), "--out", str(out)]) == 0
     return out, json.loads((out / "fusion_report.json").read_text())
-
-
-def loss(model: Any, file: Path, base: Path) -> float:
-    """Mean negative log-likelihood of a file's answers, a token."""
-    encoder = Encoder(AutoTokenizer.from_pretrained(base), "", 48)
-    total, count = 0.0, 0
-    for row in encoded(rows(Source(str(file), "pairs")), encoder):
-        ids, labels = (torch.tensor([row[key]]) for key in ("input_ids", "labels"))
-        many = int((labels != -100).sum())
-        with torch.no_grad():
-            total += float(model.eval()(ids, labels=labels).loss) * many
-        count += many
-    return total / count
-
-
-def whole(folder: str) -> Any:
-    """An expert with its adapter folded in."""
-    return AutoPeftModelForCausalLM.from_pretrained(folder).merge_and_unload()
-
-
-def averaged(base: Path, experts: dict[str, str]) -> Any:
-    """The plain average of the experts' weights."""
-    model = AutoModelForCausalLM.from_pretrained(base)
-    parts = [whole(folder).state_dict() for folder in experts.values()]
-    model.load_state_dict({name: sum(part[name] for part in parts) / len(parts) for name in model.state_dict()})
-    return model
 
 
 def test_the_router_knows_held_out_prompts(fused: tuple[Path, dict[str, Any]]) -> None:
@@ -145,11 +85,11 @@ def test_the_router_knows_held_out_prompts(fused: tuple[Path, dict[str, Any]]) -
 def test_the_fusion_is_close_to_each_expert_and_better_than_their_average(
     fused: tuple[Path, dict[str, Any]], base: Path, experts: dict[str, str], files: dict[str, Path]
 ) -> None:
-    model, average = AutoModelForCausalLM.from_pretrained(fused[0]), averaged(base, experts)
+    model, average = AutoModelForCausalLM.from_pretrained(fused[0]), taught_experts.averaged(base, experts)
     for name, file in files.items():
-        own = loss(whole(experts[name]), file, base)
-        assert loss(model, file, base) < own + 0.3
-        assert loss(model, file, base) < loss(average, file, base)
+        own = taught_experts.loss(taught_experts.whole(experts[name]), file, base)
+        assert taught_experts.loss(model, file, base) < own + 0.3
+        assert taught_experts.loss(model, file, base) < taught_experts.loss(average, file, base)
 
 
 def test_the_folder_says_what_it_is(fused: tuple[Path, dict[str, Any]], base: Path) -> None:
@@ -309,12 +249,12 @@ def test_a_kill_loses_no_more_than_the_steps_since_the_last_checkpoint(
 ) -> None:
     config = tmp_path / "kill.toml"
     config.write_text(
-        FUSE.format(
+        taught_experts.FUSE.format(
             preset="h3fusion-gl",
             base=base,
             experts="\n".join(f'{name} = "{folder}"' for name, folder in experts.items()),
             adapters="false",
-            data="".join(DATA.format(name=name, file=file) for name, file in files.items()),
+            data="".join(taught_experts.DATA.format(name=name, file=file) for name, file in files.items()),
         )
     )
     words = [sys.executable, "-m", "h3eval.cli", "fuse", str(config), "--out", str(tmp_path / "out")]

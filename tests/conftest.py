@@ -10,6 +10,9 @@ import pytest
 from browsing import Visit
 from scripted_server import ScriptedServer
 
+from h3eval.errors import NoSandbox
+from h3eval.sandbox import choice
+from h3eval.sandbox.runner import Jail
 from h3eval.store import Store
 
 ROOT = Path(__file__).parents[1]
@@ -65,3 +68,14 @@ def visit(browser: Any) -> Iterator[Visit]:
     """A window of that browser with nothing left over from another test."""
     with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
         yield Visit(context)
+
+
+@pytest.fixture(scope="module")
+def jails() -> Iterator[tuple[Jail, Jail]]:
+    """Two of this machine's best jails: for tests, and for the program that they test."""
+    try:
+        chosen = choice.choose()
+    except NoSandbox as error:
+        pytest.skip(str(error))
+    with Jail(chosen.tier) as checker, Jail(chosen.tier) as jail:
+        yield checker, jail

@@ -2,14 +2,13 @@
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from h3eval.errors import NoSandbox
-from h3eval.sandbox import asserts, choice
+from h3eval.sandbox import asserts
 from h3eval.sandbox.asserts import Asserts
 from h3eval.sandbox.evalplus import Status
 from h3eval.sandbox.runner import Jail
@@ -20,16 +19,6 @@ MATCHES = {"Mbpp/737", "Mbpp/787", "Mbpp/794"}
 OTHER_TESTS = {"HumanEval/95"}
 """EvalPlus's base inputs have the word "5" for a key where HumanEval's own test has the number 5, whose `islower` the
 sample then asks for: its program passes the one and fails the other, as it does by hand."""
-
-
-@pytest.fixture(scope="module")
-def jails() -> Iterator[Pair]:
-    try:
-        chosen = choice.choose()
-    except NoSandbox as error:
-        pytest.skip(str(error))
-    with Jail(chosen.tier) as checker, Jail(chosen.tier) as jail:
-        yield checker, jail
 
 
 def rows(data: Path, name: str) -> list[dict[str, Any]]:

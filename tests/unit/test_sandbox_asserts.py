@@ -1,28 +1,16 @@
 """Programs of assertions: verdicts, errors, time, and tests that are broken themselves. In this machine's best jail."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 
-from h3eval.errors import NoSandbox
-from h3eval.sandbox import asserts, choice
+from h3eval.sandbox import asserts
 from h3eval.sandbox.asserts import Asserts, BrokenTests
 from h3eval.sandbox.evalplus import Status
 from h3eval.sandbox.runner import Jail, Limits
 
 Pair = tuple[Jail, Jail]
 SPIN = "def f(x):\n while x: pass\n return x"
-
-
-@pytest.fixture(scope="module")
-def jails() -> Iterator[Pair]:
-    try:
-        chosen = choice.choose()
-    except NoSandbox as error:
-        pytest.skip(str(error))
-    with Jail(chosen.tier) as checker, Jail(chosen.tier) as jail:
-        yield checker, jail
 
 
 def check(jails: Pair, test: str, code: str, hurried: bool = False) -> Status:

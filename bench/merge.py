@@ -2,7 +2,8 @@
 
 python bench/merge.py [--methods ties,linear] [--runs 2] [--model FOLDER] [--work FOLDER] [--large GB]
 
-h3eval writes no page in these runs, as mergekit writes none; `page s` is what its page takes in addition.
+h3eval writes no page in these runs, as mergekit writes none; `page s` is what its page takes in addition. The inputs'
+SHA-256 are known from the run that is not counted, unless --hash forgets them; mergekit takes none.
 
 mergekit is not a dependency (LGPL): install it beside h3eval (0.1.5) for the comparison. `private` is the
 peak of memory that belongs to the process alone; mergekit's resident peak also counts the pages of its mapped inputs.
@@ -58,7 +59,8 @@ def spend(command: list[str], work: Path) -> Spent:
     os.sync()
     began, private = time.perf_counter(), 0.0
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | bytecode(work))
+        own = {**bytecode(work), "XDG_CACHE_HOME": str(work / "cache")}
+        process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=os.environ | own)
         while True:
             done, status, usage = os.wait4(process.pid, os.WNOHANG)
             if done:
@@ -159,6 +161,8 @@ def compare(args: argparse.Namespace, work: Path) -> None:
             for command, into in ((ours, mine), (other, others)):
                 shutil.rmtree(work / "out", ignore_errors=True)
                 # A first run compiles, once for a machine, and is not counted; theirs compiles nothing but imports.
+                if args.hash:
+                    shutil.rmtree(work / "cache", ignore_errors=True)
                 if turn or into is mine or len(rows) == 1:
                     into.append(spend(command, work))
                 if into is mine:
@@ -240,6 +244,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=2)
     parser.add_argument("--model", type=Path, help="default: the demo model")
     parser.add_argument("--work", type=Path, help="a folder with room (default: a temporary one)")
+    parser.add_argument("--hash", action="store_true", help="have h3eval hash its inputs anew each time")
     parser.add_argument("--large", type=float, metavar="GB", help="also merge synthetic models of so many GB together")
     args = parser.parse_args()
     args.model = args.model or Path(_demo.folder())

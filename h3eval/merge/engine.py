@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from h3eval.errors import ConfigError
-from h3eval.merge import kernels, matrices
+from h3eval.merge import digests, kernels, matrices
 from h3eval.merge.checkpoints import File
 from h3eval.merge.kernels import F32, F64
 from h3eval.merge.methods import Chosen, Family, Plain, combination, family
@@ -78,7 +78,7 @@ def run(
     chosen = plan.recipe.chosen
     # Digests have threads of their own: they need none of the compiled loops, which take a second to load.
     with _threads(threads) as pool, _threads(max(1, threads // 2)) as hashers:
-        hashes = {str(file.path): hashers.submit(file.sha256) for file in files}
+        hashes = {str(file.path): hashers.submit(digests.sha256, file) for file in files}
         # Sums go over models in the order of their names, so that theirs in the recipe does not matter.
         order = sorted(range(len(chosen.labels)), key=lambda at: chosen.labels[at])
         work = Work(plan, chosen.sorted(), order, output, pool, progress, where)

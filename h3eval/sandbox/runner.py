@@ -315,7 +315,7 @@ class Watch:
             message, descriptors, _, _ = socket.recv_fds(self.jail.control, 4096, 1)
         except ConnectionError:
             message, descriptors = b"", []  # it died with something of ours unread
-        queued = sum(map(queued_s, descriptors))
+        queued = [queue(each) for each in descriptors]
         for each in descriptors:
             os.close(each)
         if not message:
@@ -324,7 +324,7 @@ class Watch:
         if what == b"end":
             self.ended = (int(rest[0]), float(rest[1]), int(rest[2]))
         elif what == b"cpu":
-            self._spent(float(rest[0]), queued)
+            self._spent(float(rest[0]), *(queued[0] if queued else (0.0, False)))
 
     def _allowed(self) -> float:
         """Seconds of processor time for what is waited for now."""
@@ -348,15 +348,16 @@ class Watch:
             self.checked = now
             self.jail.control.send(b"cpu")
 
-    def _spent(self, cpu_s: float, queued: float) -> None:
-        now, active = time.monotonic(), cpu_s + queued
+    def _spent(self, cpu_s: float, queued_s: float, ready: bool) -> None:
+        now, active = time.monotonic(), cpu_s + queued_s
         if self.verdict is not None:
             return
         if cpu_s - self.claimed >= self._allowed() or cpu_s >= self.job.limits.seconds:
             self._stop("timeout", "of processor time")
             return
         began, before = self.overdue = self.overdue or (now, active)
-        if now - began >= (WALL - 1) * self._allowed() and active - before < ASLEEP * (now - began):
+        idle = not ready and active - before < ASLEEP * (now - began)
+        if idle and now - began >= (WALL - 1) * self._allowed():
             self._stop("timeout", "by the clock on the wall")
 
     def _stop(self, end: End, detail: str = "") -> None:
@@ -364,12 +365,14 @@ class Watch:
         self.jail.control.send(b"kill")
 
 
-def queued_s(process: int) -> float:
-    """Seconds that the threads of a process, a pidfd, were ready to run and had no processor; 0 where the kernel does
-    not say, so that a starved program is told from a sleeping one by its processor time alone."""
+def queue(process: int) -> tuple[float, bool]:
+    """Seconds that the threads of a process, a pidfd, were ready to run and had no processor, and whether one is ready
+    now, whose waiting the kernel adds when it ends. Nothing where the kernel does not say: a starved program is then
+    told from a sleeping one by its processor time alone."""
     try:
         (pid,) = re.findall(r"^Pid:\s*(\d+)$", Path(f"/proc/self/fdinfo/{process}").read_text(), re.MULTILINE)
-        threads = [each.read_text().split() for each in Path(f"/proc/{pid}/task").glob("*/schedstat")]
-        return sum(int(queued) for _, queued, _ in threads) / 1e9
-    except (OSError, ValueError):
-        return 0.0
+        threads = list(Path(f"/proc/{pid}/task").iterdir())
+        queued = sum(int((each / "schedstat").read_text().split()[1]) for each in threads)
+        return queued / 1e9, any((each / "stat").read_text().rpartition(")")[2].split()[0] == "R" for each in threads)
+    except (OSError, ValueError, IndexError):
+        return 0.0, False

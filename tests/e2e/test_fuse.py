@@ -41,7 +41,7 @@ def files(work: Path) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def base(work: Path) -> Path:
     if work.name.startswith("mistral"):
-        return tiny_models.mistral(work / "base")
+        return tiny_models.mistral(work / "base", head_dim=32)
     return tiny_models.llama(work / "base", template=True, head_dim=32)
 
 

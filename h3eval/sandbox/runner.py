@@ -170,6 +170,16 @@ class Jail:
         self.close()
 
 
+@dataclass
+class Overdue:
+    """When a program was first asked for its time while an output is waited for, how long it had been active then, and
+    whether it seemed idle the last time. Only twice in a row counts: one that is ending then can't be read."""
+
+    began: float
+    active: float
+    idle: bool = False
+
+
 class Watch:
     """One program's run: feeds it, hears it, times it, and ends it."""
 
@@ -185,8 +195,7 @@ class Watch:
         self.began = self.since = time.monotonic()
         self.claimed = 0.0
         self.checked = 0.0
-        self.overdue: tuple[float, float] | None = None
-        """When it was first asked for its time while this output is waited for, and how long it had been active."""
+        self.overdue: Overdue | None = None
         self.verdict: End | None = None
         self.detail = ""
         self.ended: tuple[int, float, int] | None = None
@@ -355,10 +364,12 @@ class Watch:
         if cpu_s - self.claimed >= self._allowed() or cpu_s >= self.job.limits.seconds:
             self._stop("timeout", "of processor time")
             return
-        began, before = self.overdue = self.overdue or (now, active)
-        idle = not ready and active - before < ASLEEP * (now - began)
-        if idle and now - began >= (WALL - 1) * self._allowed():
+        since = self.overdue = self.overdue or Overdue(now, active)
+        waited = now - since.began
+        idle = not ready and active - since.active < ASLEEP * waited and waited >= (WALL - 1) * self._allowed()
+        if idle and since.idle:
             self._stop("timeout", "by the clock on the wall")
+        since.idle = idle
 
     def _stop(self, end: End, detail: str = "") -> None:
         self.verdict, self.detail = end, detail

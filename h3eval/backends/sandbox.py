@@ -140,15 +140,15 @@ class Sandbox:
 
     @contextmanager
     def _jail(self) -> Iterator[Jail]:
-        """A jail that nobody else uses; given back unless it has died."""
+        """A jail that nobody else uses; given back unless it has died, or nobody knows what it is in the middle of."""
         jail = self._free()
         try:
             yield jail
-        except NoSandbox:
-            self._drop(jail)
-            raise
         except (BrokenTests, evalplus.Unsolved):
             self.jails.put(jail)
+            raise
+        except BaseException:
+            self._drop(jail)
             raise
         self.jails.put(jail)
 

@@ -10,6 +10,7 @@ peak of memory that belongs to the process alone; mergekit's resident peak also 
 """
 
 import argparse
+import mmap
 import os
 import shutil
 import subprocess
@@ -130,14 +131,16 @@ def read_rate(files: list[Path]) -> float:
 
 
 def write_rate(file: Path, size: int) -> float:
-    """Bytes a second at which the result can be written and made durable."""
-    block, began = bytes(1 << 22), time.perf_counter()
-    with file.open("wb", buffering=0) as opened:
-        os.posix_fallocate(opened.fileno(), 0, size)
-        for _ in range(size // len(block)):
-            opened.write(block)
-        os.fsync(opened.fileno())
+    """Bytes a second at which the result can be written, past the system's cache, and made durable."""
+    block = mmap.mmap(-1, 1 << 22)
+    began = time.perf_counter()
+    opened = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_DIRECT)
+    os.posix_fallocate(opened, 0, size)
+    for _ in range(size // len(block)):
+        os.write(opened, block)
+    os.fsync(opened)
     spent = time.perf_counter() - began
+    os.close(opened)
     file.unlink()
     return size / spent
 

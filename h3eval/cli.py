@@ -1,12 +1,14 @@
 """The command line: arguments to calls, and errors to one line. Loads a command when it is asked for."""
 
 import argparse
+import gc
 import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 
 from h3eval import registry
 from h3eval.errors import H3evalError
@@ -24,9 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for folder in getattr(args, "include_path", None) or ():
             registry.include(folder)
         module, _, function = args.command.partition(":")
-        command: Callable[[argparse.Namespace], int] = getattr(
-            importlib.import_module(f"h3eval.commands.{module}"), function
-        )
+        command: Callable[[argparse.Namespace], int] = getattr(_loaded(f"h3eval.commands.{module}"), function)
         return command(args)
     except H3evalError as error:
         print(f"h3eval: {error}", file=sys.stderr)
@@ -38,6 +38,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has gone (`| head`); Python must not complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+
+
+def _loaded(name: str) -> ModuleType:
+    """A module, with all it imports, which stays until the process ends.
+
+    The garbage collector is spared it: it would look at all of it time and again while it is loaded, and once more at
+    the end, and finds nothing. That is a third of the time in which a command starts and stops. Not so where torch is
+    loaded: its extensions complain at the end of what was not collected.
+    """
+    if name in sys.modules:
+        return sys.modules[name]
+    gc.disable()
+    try:
+        made = importlib.import_module(name)
+        if "torch" not in sys.modules:
+            gc.freeze()
+    finally:
+        gc.enable()
+    return made
 
 
 def _dashed(argument: str) -> str:

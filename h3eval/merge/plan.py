@@ -25,7 +25,7 @@ EMBEDDINGS = (
 )
 BUFFERS = ("rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention.bias", ".attention.masked_bias")
 """Computed from the config, and saved by some versions of transformers only."""
-PIECE = 1 << 15
+PIECE = 1 << 16
 """Elements of a piece, so that a few models' fit into a core's own cache; rows are not cut, where rows matter."""
 SHOWN = 5
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")

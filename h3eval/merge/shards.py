@@ -24,6 +24,9 @@ from h3eval.merge.checkpoints import BYTES
 from h3eval.merge.plan import Job
 
 SPARE_BYTES = 1 << 26
+BLOCK = 1 << 12
+"""What begins and ends at multiples of this, in the file and in memory, is written past the system's cache of files:
+the inputs stay in that cache, and no memory has to be found for the result."""
 FLUSH_EVERY_S = 0.3
 INDEX = "model.safetensors.index.json"
 CARRIED = ("*.json", "*.jinja", "*.model", "*.txt", "chat_templates/*.jinja")
@@ -38,6 +41,8 @@ class Place:
     """Where a tensor's bytes go."""
 
     descriptor: int
+    direct: int | None
+    """The same file, opened to be written past the cache; None where the file system can't."""
     offset: int
     item: int
 
@@ -45,10 +50,37 @@ class Place:
         """Write elements from flat index `start` on. Raise DiskFull."""
         view = values.data
         where = self.offset + start * self.item
-        while view:
-            with disk():
-                wrote = os.pwrite(self.descriptor, view, where)
+        if self.direct is not None and not any(at % BLOCK for at in (where, len(view), values.ctypes.data)):
+            wrote = past_cache(self.direct, view, where)
             view, where = view[wrote:], where + wrote
+        put(self.descriptor, view, where)
+
+
+def put(descriptor: int, view: memoryview, where: int) -> None:
+    """Write all of it. Raise DiskFull."""
+    while view:
+        with disk():
+            wrote = os.pwrite(descriptor, view, where)
+        view, where = view[wrote:], where + wrote
+
+
+def open_direct(file: Path) -> int | None:
+    """A descriptor that writes past the system's cache, where system and file system have such."""
+    try:
+        return os.open(file, os.O_WRONLY | os.O_DIRECT)
+    except (AttributeError, OSError):
+        return None
+
+
+def past_cache(descriptor: int, view: memoryview, where: int) -> int:
+    """Write, if the device takes such blocks at all; how many bytes it took. Raise DiskFull."""
+    try:
+        with disk():
+            return os.pwrite(descriptor, view, where)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return 0
 
 
 @contextmanager
@@ -83,17 +115,19 @@ def layout(jobs: Sequence[Job], shard_bytes: int | None) -> dict[str, list[Job]]
 
 
 def header(jobs: Sequence[Job]) -> tuple[bytes, dict[str, int]]:
-    """A file's first bytes, and where each tensor begins in the file: wider numbers first, so that all are aligned."""
+    """A file's first bytes, and where each tensor begins in the file: whole blocks first, each of which begins at a
+    block, then wider numbers first, so that all are aligned.
+    """
     entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     offsets, at = {}, 0
-    for job in sorted(jobs, key=lambda job: (-_item(job), job.name)):
+    for job in sorted(jobs, key=lambda job: (job.bytes_out % BLOCK != 0, -_item(job), job.name)):
         offsets[job.name] = at
         entries[job.name] = {
             "dtype": job.dtype, "shape": list(job.reference.shape), "data_offsets": [at, at + job.bytes_out],
         }  # fmt: skip
         at += job.bytes_out
     text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    text += b" " * (-(len(text) + 8) % BLOCK)
     return len(text).to_bytes(8, "little") + text, {name: len(text) + 8 + at for name, at in offsets.items()}
 
 
@@ -142,10 +176,13 @@ class Output:
         start, offsets = header(jobs)
         descriptor = os.open(self.hidden / name, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644)
         self.descriptors.append(descriptor)
+        direct = open_direct(self.hidden / name)
+        if direct is not None:
+            self.descriptors.append(direct)
         with disk():
             reserve(descriptor, len(start) + sum(job.bytes_out for job in jobs))
-            os.pwrite(descriptor, start, 0)
-        self.places.update({job.name: Place(descriptor, offsets[job.name], _item(job)) for job in jobs})
+            put(descriptor, memoryview(start), 0)
+        self.places.update({job.name: Place(descriptor, direct, offsets[job.name], _item(job)) for job in jobs})
 
     def __exit__(self, *error: object) -> None:
         self.discard()

@@ -12,6 +12,7 @@ from h3eval.merge.checkpoints import Tensor
 from h3eval.merge.kernels import F32
 from h3eval.merge.pieces import Piece
 from h3eval.merge.plan import Job, Raw
+from h3eval.merge.shards import BLOCK
 
 T = TypeVar("T")
 SPAN = 1 << 19
@@ -32,9 +33,10 @@ class Scratch(threading.local):
         return self.lines[:rows, :elements]
 
     def raw(self, place: int, size: int) -> Raw:
-        """Bytes, holding anything; another array for each place."""
+        """Bytes, holding anything, from the start of a block on; another array for each place."""
         if place not in self.bytes or self.bytes[place].size < size:
-            self.bytes[place] = np.empty(size, np.uint8)
+            loose = np.empty(size + BLOCK, np.uint8)
+            self.bytes[place] = loose[-loose.ctypes.data % BLOCK :][:size]
         return self.bytes[place][:size]
 
     def load(self, place: int, tensor: Tensor | None, start: int, elements: int) -> Raw | None:

@@ -1,5 +1,7 @@
 """Whole merges, folder to folder: what comes out, whatever the shards and threads, and what is refused."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -19,7 +21,7 @@ from merging import family_of, merged_change, read_model, write_model
 from safetensors.torch import save_file
 
 from h3eval.cli import main
-from h3eval.merge import methods, recipe
+from h3eval.merge import methods, recipe, shards
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "weight_average": {},
@@ -384,3 +386,55 @@ def test_what_mergekit_has_and_h3eval_has_not_is_refused(extra: dict[str, Any], 
     }
     with pytest.raises(recipe.ConfigError, match=told):
         recipe.recipe(recipe.from_mergekit(content))
+
+
+def blocks(tmp_path: Path) -> list[Path]:
+    """Models with a tensor of several spans, one of a few blocks, and one that is none."""
+    shapes = {"model.embed_tokens.weight": (1100, 1024), "model.layers.0.up.weight": (64, 96), "model.norm": (7,)}
+    source = torch.Generator().manual_seed(0)
+    return [
+        write_model(
+            tmp_path / f"blocks{at}",
+            {name: torch.randn(shape, generator=source).bfloat16() for name, shape in shapes.items()},
+        )
+        for at in range(3)
+    ]
+
+
+def test_whole_blocks_go_past_the_cache_and_nothing_else_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "probe").touch()
+    probe = shards.open_direct(tmp_path / "probe")
+    if probe is None:
+        pytest.skip("this file system has no O_DIRECT")
+    os.close(probe)
+    models, sizes, write = blocks(tmp_path), [], shards.past_cache
+
+    def watched(descriptor: int, view: memoryview, where: int) -> int:
+        sizes.append(len(view))
+        assert where % shards.BLOCK == 0
+        return write(descriptor, view, where)
+
+    monkeypatch.setattr(shards, "past_cache", watched)
+    out = merge(tmp_path, models, "task_arithmetic")
+    assert sum(sizes) == 2 * (1100 * 1024 + 64 * 96)
+    raw = (out / "model.safetensors").read_bytes()
+    assert (8 + int.from_bytes(raw[:8], "little")) % shards.BLOCK == 0
+    monkeypatch.setattr(shards, "open_direct", lambda file: None)
+    assert (merge(tmp_path, models, "task_arithmetic", out="plain") / "model.safetensors").read_bytes() == raw
+
+
+def test_a_device_that_refuses_such_blocks_is_written_to_as_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models, write, refusals = blocks(tmp_path), os.pwrite, []
+    raw = (merge(tmp_path, models, "ties") / "model.safetensors").read_bytes()
+
+    def refusing(descriptor: int, view: memoryview, where: int) -> int:
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT:
+            refusals.append(where)
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return write(descriptor, view[:1000], where)
+
+    monkeypatch.setattr(os, "pwrite", refusing)
+    assert (merge(tmp_path, models, "ties", out="again") / "model.safetensors").read_bytes() == raw
+    assert refusals

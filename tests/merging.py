@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
 from h3eval.merge import methods, recipe
-from h3eval.merge.pieces import Piece, Summing
+from h3eval.merge.pieces import Piece, Summing, key, random_words
 
 T = TypeVar("T")
 NAME = "layers.0.weight"
@@ -43,9 +43,11 @@ class Held:
 
 
 def chosen(method: str, labels: Sequence[str], parameters: Mapping[str, Any], seed: int = 0) -> methods.Chosen:
-    """A method with its numbers, through the recipe's own checks."""
-    models = [{"path": label} for label in labels]
-    made = {"method": method, "base": "somewhere", "models": models, "parameters": parameters, "seed": seed}
+    """A method with its numbers, through the recipe's own checks; a list holds a number for each model."""
+    each = {name: value for name, value in parameters.items() if isinstance(value, list)}
+    models = [{"path": label, **{name: value[at] for name, value in each.items()}} for at, label in enumerate(labels)]
+    shared = {name: value for name, value in parameters.items() if name not in each}
+    made = {"method": method, "base": "somewhere", "models": models, "parameters": shared, "seed": seed}
     return recipe.recipe(made).chosen
 
 
@@ -71,6 +73,26 @@ def random_changes(models: int = 3, rows: int = 48, columns: int = 40, seed: int
     values = source.standard_normal((models, rows, columns)) * 1e-3
     values[source.random(values.shape) < 0.2] = 0
     return torch.from_numpy(values).bfloat16().float().numpy()
+
+
+def distinct(seed: int = 0) -> NDArray[np.float32]:
+    """Changes without equal magnitudes: other tools' choice among those is arbitrary."""
+    source = np.random.default_rng(seed)
+    ranks = np.stack([source.permutation(48 * 40) + 1 for _ in range(3)]).reshape(3, 48, 40)
+    return ((ranks + source.uniform(0, 0.5, ranks.shape)) * source.choice([-1, 1], ranks.shape) * 1e-6).astype(
+        np.float32
+    )
+
+
+def handed(labels: Sequence[str] = ("model0", "model1", "model2")) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Our random numbers for torch.bernoulli's place, model by model: other tools' only source of chance."""
+    left = iter(labels)
+
+    def bernoulli(chances: torch.Tensor) -> torch.Tensor:
+        words = random_words(key(0, next(left), NAME), 0, chances.numel())
+        return torch.from_numpy((words / 2.0**32).reshape(chances.shape) < chances.double().numpy()).to(chances.dtype)
+
+    return bernoulli
 
 
 def write_model(

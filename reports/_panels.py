@@ -51,6 +51,10 @@ def told(settings: Mapping[str, Json]) -> str:
 def _said(value: Json) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_said, value))}]"
+    if isinstance(value, dict):
+        return f"{{{told(value)}}}"
     return f"{value:g}" if isinstance(value, int | float) else str(value)
 
 

@@ -59,11 +59,11 @@ def merged_change(
     how = chosen(method, labels, {key.rstrip("_"): value for key, value in parameters.items()})
     held = Held(changes, labels, cut, name)
     prepared = methods.family(how).prepare(held)
-    summing = Summing(methods.combination(how), cut)
+    summing, combination = Summing(cut), methods.combination(how)
     parts = []
     for piece in held.pieces():
         prepared.transform(piece)
-        parts.append(summing(piece.values).copy())
+        parts.append(summing(combination, piece.values).copy())
     return np.concatenate(parts).reshape(changes.shape[1:])
 
 

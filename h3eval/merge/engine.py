@@ -14,8 +14,8 @@ from h3eval.errors import ConfigError
 from h3eval.merge import digests, kernels, matrices
 from h3eval.merge.checkpoints import File
 from h3eval.merge.kernels import F32, F64
-from h3eval.merge.methods import Chosen, Family, Plain, combination, family
-from h3eval.merge.pieces import Prepared, Summing
+from h3eval.merge.methods import Chosen, combination, family
+from h3eval.merge.pieces import Combination, Prepared, Summing
 from h3eval.merge.plan import PIECE, Job, Plan, Raw
 from h3eval.merge.shards import Output, Place
 from h3eval.merge.tensors import SCRATCH, ModelDeltas, TensorDeltas, whole
@@ -110,13 +110,12 @@ class Work:
         self.pool = pool
         self.progress = progress
         self.where = where
-        self.family: Family = Plain() if chosen.method.whole else family(chosen)
-        self.combination = combination(chosen)
         self.sums = threading.local()
         self.everywhere: Prepared | None = None
-        if self.family.everywhere:
+        overall = family(chosen.at("", 0.0))
+        if overall.everywhere:
             tensors = [self.deltas(self.sorted(job)) for job in plan.jobs if job.merged]
-            self.everywhere = self.family.prepare(ModelDeltas(tensors, chosen.labels))
+            self.everywhere = overall.prepare(ModelDeltas(tensors, chosen.labels))
 
     def sorted(self, job: Job) -> Job:
         """The job with its models in the order of their names."""
@@ -141,12 +140,14 @@ class Work:
 
     def _pieces(self, job: Job, place: Place) -> dict[str, Any]:
         deltas = self.deltas(job)
-        prepared = self.everywhere or self.family.prepare(deltas)
-        tallies = deltas.spread(lambda span: self._span(deltas, span, prepared, place))
+        chosen = self.chosen.at(job.name, job.depth)
+        prepared = self.everywhere or family(chosen).prepare(deltas)
+        how = combination(chosen)
+        tallies = deltas.spread(lambda span: self._span(deltas, span, prepared, how, place))
         total = Tally.sum(tallies)
         return {**prepared.facts, **total.facts(job, self.chosen.labels)}
 
-    def _span(self, deltas: TensorDeltas, span: range, prepared: Prepared, place: Place) -> "Tally":
+    def _span(self, deltas: TensorDeltas, span: range, prepared: Prepared, how: Combination, place: Place) -> "Tally":
         job = deltas.job
         tally = Tally(len(job.parts))
         summing = self._summing(job.piece)
@@ -157,7 +158,7 @@ class Work:
             tally.see(piece.values, job, self.chosen.labels)
             prepared.transform(piece)
             tally.count(piece.values)
-            merged = summing(piece.values)
+            merged = summing(how, piece.values)
             tally.merged += kernels.squares(merged)
             into = written[(piece.start - begin) * place.item :][: len(base) * place.item]
             kernels.add(merged, base)
@@ -169,7 +170,7 @@ class Work:
     def _summing(self, elements: int) -> Summing:
         made: Summing | None = getattr(self.sums, "made", None)
         if made is None or made.scratch.shape[1] < elements:
-            made = self.sums.made = Summing(self.combination, elements)
+            made = self.sums.made = Summing(elements)
         return made
 
     def _whole(self, job: Job, place: Place) -> dict[str, Any]:

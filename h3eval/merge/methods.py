@@ -9,6 +9,7 @@ import numpy as np
 from h3eval.errors import ConfigError
 from h3eval.merge.breadcrumbs import Band
 from h3eval.merge.dare import Drop, MagnitudeDrop
+from h3eval.merge.gradients import Gradient
 from h3eval.merge.pieces import Combination, Deltas, Prepared
 from h3eval.merge.stock import Stock
 from h3eval.merge.ties import Trim
@@ -141,7 +142,7 @@ class Chosen:
 
     name: str
     labels: tuple[str, ...]
-    each: Sequence[Mapping[str, float]]
+    each: Sequence[Mapping[str, float | Gradient]]
     shared: Mapping[str, Any]
     seed: int = 0
 
@@ -150,9 +151,31 @@ class Chosen:
         """The method."""
         return METHODS[self.name]
 
+    def varies(self, name: str | None = None) -> bool:
+        """Does this number (any, where none is named) differ from tensor to tensor?"""
+        return any(
+            isinstance(value, Gradient) and name in (None, key) for row in self.each for key, value in row.items()
+        )
+
+    def at(self, tensor: str, depth: float) -> "Chosen":
+        """With the numbers that hold for one tensor."""
+        if not self.varies():
+            return self
+        rows = [
+            {key: value.at(tensor, depth) if isinstance(value, Gradient) else value for key, value in row.items()}
+            for row in self.each
+        ]
+        return replace(self, each=rows)
+
     def column(self, name: str) -> list[float]:
-        """One parameter of all models."""
-        return [row[name] for row in self.each]
+        """One parameter of all models. Raise TypeError where `at` must be asked first."""
+        made: list[float] = []
+        for row in self.each:
+            value = row[name]
+            if isinstance(value, Gradient):
+                raise TypeError(f"{name} is not one number")
+            made.append(value)
+        return made
 
     def sorted(self) -> "Chosen":
         """The models in the order of their labels: sums do not depend on the order they were given in."""
@@ -228,16 +251,15 @@ def check(chosen: Chosen) -> None:
         )
     if chosen.name == "model_stock" and len(chosen.labels) < 2:
         raise ConfigError("model_stock: needs two models or more beside the base")
-    for label, row in zip(chosen.labels, chosen.each, strict=True):
-        _check_della(chosen, label, row)
+    if isinstance(family(chosen), MagnitudeDrop):
+        _check_windows(chosen)
 
 
-def _check_della(chosen: Chosen, label: str, row: Mapping[str, float]) -> None:
-    if "epsilon" not in row or row["density"] == 1:
-        return
-    low, high = row["density"] - row["epsilon"], row["density"] + row["epsilon"]
-    if not (low > 0 and high < 1):
-        raise ConfigError(
-            f"{chosen.name}: {label}: density ± epsilon (half the window) must stay between 0 and 1, and is "
-            f"{low:g} to {high:g}"
-        )
+def _check_windows(chosen: Chosen) -> None:
+    for label, density, epsilon in zip(chosen.labels, chosen.column("density"), chosen.column("epsilon"), strict=True):
+        low, high = density - epsilon, density + epsilon
+        if density < 1 and not (low > 0 and high < 1):
+            raise ConfigError(
+                f"{chosen.name}: {label}: density ± epsilon (half the window) must stay between 0 and 1, and is "
+                f"{low:g} to {high:g}"
+            )

@@ -91,13 +91,11 @@ class Combination:
 class Summing:
     """Combines pieces in float64; keeps its scratch memory from piece to piece. One for each thread."""
 
-    def __init__(self, combination: Combination, elements: int) -> None:
-        self.combination = combination
+    def __init__(self, elements: int) -> None:
         self.scratch = np.empty((3, elements))
 
-    def __call__(self, values: F32) -> F64:
+    def __call__(self, how: Combination, values: F32) -> F64:
         """The combined change, (elements,); valid until the next call."""
-        how = self.combination
         total, elected, share = (line[: values.shape[1]] for line in self.scratch)
         if how.elect:
             kernels.add_elected(values, how.weights, how.normalize, elected, total, share)

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from h3eval.errors import ConfigError
 from h3eval.merge.adapters import LowRank, is_adapter, open_adapter
 from h3eval.merge.checkpoints import BYTES, NAMES, Checkpoint, Tensor, open_checkpoint
+from h3eval.merge.gradients import depths
 from h3eval.merge.kernels import F32
-from h3eval.merge.recipe import Recipe
+from h3eval.merge.methods import check, family
+from h3eval.merge.recipe import Recipe, named
 
 HEAD = "lm_head.weight"
 EMBEDDINGS = (
@@ -69,6 +71,8 @@ class Job:
     """Is it merged as matrices?"""
     first: int
     """Pieces of all the tensors before it."""
+    depth: float
+    """How deep in the model, from 0 to 1: what gradients go by."""
 
     @property
     def piece(self) -> int:
@@ -162,8 +166,11 @@ def _jobs(
     _check_names(names, reference, sources)
     jobs: list[Job] = []
     first = 0
-    for name in names:
-        job = _job(recipe, reference.tensors[name], base, sources, first, notes)
+    for name, depth in depths(names).items():
+        if recipe.chosen.varies():
+            with named(name):
+                check(recipe.chosen.at(name, depth))
+        job = _job(recipe, reference.tensors[name], base, sources, first, depth, notes)
         jobs.append(job)
         first += job.pieces
     return jobs
@@ -183,8 +190,9 @@ def _check_names(names: Sequence[str], reference: Checkpoint, sources: Sequence[
 
 
 def _job(
-    recipe: Recipe, tensor: Tensor, base: Checkpoint | None, sources: Sequence[_Source], first: int, notes: list[str]
-) -> Job:
+    recipe: Recipe, tensor: Tensor, base: Checkpoint | None, sources: Sequence[_Source], first: int, depth: float,
+    notes: list[str],
+) -> Job:  # fmt: skip
     method = recipe.chosen.method
     parts = [source.part(tensor.name) for source in sources]
     dtype = NAMES[recipe.dtype] if recipe.dtype and tensor.floating else tensor.dtype
@@ -192,7 +200,7 @@ def _job(
     held = [part for part in parts if part is not None]
     if not tensor.floating or len(held) < len(parts):
         _check_equal(tensor, held)
-        return Job(tensor.name, tensor, None, (), dtype, 0, 1, False, first)
+        return Job(tensor.name, tensor, None, (), dtype, 0, 1, False, first, depth)
     merged = tensor.elements
     for source, part in zip(sources, held, strict=True):
         merged = min(merged, _common(recipe, source.label, tensor, part, embedding))
@@ -204,14 +212,13 @@ def _job(
     whole = method.whole and len(tensor.shape) >= 2 and not singled and merged == tensor.elements
     return Job(
         tensor.name, tensor, base.tensors[tensor.name] if base and method.needs_base else None, tuple(held), dtype,
-        merged, _row(recipe, tensor), whole, first,
+        merged, _row(recipe, tensor), whole, first, depth,
     )  # fmt: skip
 
 
 def _row(recipe: Recipe, tensor: Tensor) -> int:
     """How long a stretch may not be cut: a row, for methods that look at rows; a vector is one row."""
-    shared = recipe.chosen.shared
-    by_row = shared.get("filter_wise") or shared.get("scope") == "row" or recipe.chosen.name.startswith("della")
+    by_row = family(recipe.chosen.at(tensor.name, 0.0)).by_row
     return max(1, tensor.shape[-1] if tensor.shape else 1) if by_row else 1
 
 

@@ -10,6 +10,7 @@ import yaml
 
 from h3eval.errors import ConfigError
 from h3eval.merge.checkpoints import NAMES
+from h3eval.merge.gradients import Gradient, number
 from h3eval.merge.methods import METHODS, Chosen, Method, check, method_name
 
 KEYS = {"method", "base", "models", "parameters", "seed", "dtype", "tokenizer", "embeddings"}
@@ -50,11 +51,18 @@ class Recipe:
             "method": self.chosen.name,
             "seed": self.chosen.seed,
             "parameters": dict(self.chosen.shared),
-            "models": [{"name": label, **row} for label, row in zip(self.chosen.labels, self.chosen.each, strict=True)],
+            "models": [
+                {"name": label, **{key: _setting(value) for key, value in row.items()}}
+                for label, row in zip(self.chosen.labels, self.chosen.each, strict=True)
+            ],
             "dtype": self.dtype,
             "tokenizer": self.tokenizer,
             "embeddings": self.embeddings,
         }
+
+
+def _setting(value: float | Gradient) -> float | list[Any]:
+    return value.setting() if isinstance(value, Gradient) else value
 
 
 def read(file: Path) -> Recipe:
@@ -100,7 +108,10 @@ def recipe(given: Mapping[str, Any]) -> Recipe:
     if method.needs_base and not base:
         raise ConfigError(f"base: {name} adds to a base model, and none is named")
     chosen = Chosen(name, labels, each, _shared(method, shared), _seed(given.get("seed", 0)))
-    check(chosen)
+    if not chosen.varies():
+        check(chosen)
+    elif chosen.shared.get("trim_scope") == "global" and chosen.varies("density"):
+        raise ConfigError(f"{name}: trim_scope global ranks all tensors together, and needs one density for all")
     tokenizer = str(given.get("tokenizer") or ("base" if base else labels[0]))
     if tokenizer not in (*labels, *(["base"] if base else [])):
         raise ConfigError(f"tokenizer: {tokenizer!r} is not base or one of {', '.join(labels)}")
@@ -138,11 +149,11 @@ def from_mergekit(content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _mergekit_model(name: str, entry: Any) -> dict[str, Any]:
     own = _mapping(entry.get("parameters"), "models.parameters") if isinstance(entry, dict) else {}
-    return {"path": _path(entry, "model"), **_scalars(_effective(name, own), "models.parameters.")}
+    return {"path": _path(entry, "model"), **_effective(own)}
 
 
 def _mergekit_shared(name: str, shared: Mapping[str, Any]) -> dict[str, Any]:
-    made = _scalars(_effective(name, shared), "parameters.")
+    made = _effective(shared)
     if name == "rewarded_soup" and made.pop("normalize", True) is not True:
         raise ConfigError("parameters.normalize: a mean is always divided by its weights' sum; use task_arithmetic")
     allowed = METHODS[name].parameters
@@ -153,15 +164,8 @@ def _mergekit_shared(name: str, shared: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _effective(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def _effective(given: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in given.items() if key not in NO_EFFECT}
-
-
-def _scalars(given: Mapping[str, Any], where: str) -> dict[str, Any]:
-    for key, value in given.items():
-        if isinstance(value, list | dict):
-            raise ConfigError(f"{where}{key}: gradients and filters over layers are not read; give one value")
-    return dict(given)
 
 
 def _path(entry: Any, key: str) -> str:
@@ -191,8 +195,8 @@ def _labels(models: Sequence[tuple[str, str | None]]) -> tuple[str, ...]:
     return labels
 
 
-def _each(method: Method, label: str, own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, float]:
-    made: dict[str, float] = {}
+def _each(method: Method, label: str, own: Mapping[str, Any], shared: Mapping[str, Any]) -> dict[str, float | Gradient]:
+    made: dict[str, float | Gradient] = {}
     given = {**{key: value for key, value in shared.items() if method.parameters[key].each}, **own}
     if "window" in given:
         if "epsilon" in given:
@@ -203,7 +207,7 @@ def _each(method: Method, label: str, own: Mapping[str, Any], shared: Mapping[st
             continue
         if key not in given and parameter.required:
             raise ConfigError(f"{label}: {key} is missing: give it for the model, or for all under parameters")
-        made[key] = parameter.check(f"{label}: {key}", given.get(key, parameter.default))
+        made[key] = number(f"{label}: {key}", given.get(key, parameter.default), parameter.check)
     return made
 
 

@@ -94,10 +94,11 @@ def card(plan: Plan, made: Mapping[str, Any]) -> str:
         f"Parameters: {shared}. Seed: {chosen.seed}. Number format: {plan.recipe.dtype or 'as the base'}.", "",
         "| model | parameters | weights (SHA-256) | kept | norm |", "|---|---|---|---|---|",
     ]  # fmt: skip
-    own = dict(zip(chosen.labels, chosen.each, strict=True))
+    own = {each["name"]: each for each in made["recipe"]["models"]}
     for each in made["inputs"]:
         name = each["name"]
-        settings = ", ".join(f"{key} {value:g}" for key, value in own.get(name, {}).items()) or "–"
+        row = own.get(name, {})
+        settings = ", ".join(f"{key} {_setting(row[key])}" for key in row if key != "name") or "–"
         hashes = "<br>".join(
             f"{file}: {digest[:16] + '…' if digest else '–'}" for file, digest in each["files"].items()
         )
@@ -108,6 +109,10 @@ def card(plan: Plan, made: Mapping[str, Any]) -> str:
               f"All statistics: `{REPORT}`; as a page: `h3eval report` of this folder."]  # fmt: skip
     lines += ["", *(f"- Note: {told}" for told in made["warnings"])]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _setting(value: Any) -> str:
+    return json.dumps(value) if isinstance(value, list) else f"{value:g}"
 
 
 def _number(total: Mapping[str, Any], key: str, name: str) -> str:

@@ -4,13 +4,18 @@ mergekit is an oracle here and nothing else (LGPL): the tests skip, visibly, whe
 is compared by handing mergekit's formulas our masks.
 """
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tiny_models
 import torch
-from merging import NAME, distinct, handed, merged_change, random_changes
+import yaml
+from merging import NAME, distinct, handed, merged_change, random_changes, read_model
 from numpy.typing import NDArray
+
+from h3eval.cli import main
 
 mergekit = pytest.importorskip("mergekit.merge_methods.api", reason="mergekit 0.1.5 is not installed")
 
@@ -101,3 +106,27 @@ def test_equal_magnitudes_are_where_we_differ() -> None:
     made = merged_change("ties", changes, density=0.3, normalize=False)
     wanted = theirs("ties", changes, weight=1.0, density=0.3, normalize=False)
     np.testing.assert_allclose(np.sort(np.abs(made).ravel()), np.sort(np.abs(wanted).ravel()), rtol=1e-6)
+
+
+def test_gradients_and_filters_are_mergekits(tmp_path: Path) -> None:
+    from mergekit.config import MergeConfiguration
+    from mergekit.merge import run_merge
+    from mergekit.options import MergeOptions
+
+    folders = [tmp_path / name for name in ("base", "one", "two")]
+    for seed, folder in enumerate(folders):
+        torch.manual_seed(seed)
+        tiny_models.llama(folder)
+    weight = [{"filter": "self_attn", "value": [0.1, 0.9, 0.3]}, {"value": [0.5, 0.2]}]
+    content = {
+        "merge_method": "ties", "base_model": str(folders[0]), "dtype": "float32",
+        "models": [{"model": str(folder), "parameters": {"weight": weight}} for folder in folders[1:]],
+        "parameters": {"density": [1, 0.4]},
+    }  # fmt: skip
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(content))
+    assert main(["merge", str(tmp_path / "recipe.yaml"), "--out", str(tmp_path / "mine"), "--no-page"]) == 0
+    run_merge(MergeConfiguration.model_validate(content), str(tmp_path / "theirs"), MergeOptions(copy_tokenizer=False))
+    made, wanted = read_model(tmp_path / "mine"), read_model(tmp_path / "theirs")
+    assert {name.split(".")[2] for name in made if ".layers." in name} == {"0", "1", "2"}
+    for name, value in made.items():
+        torch.testing.assert_close(value, wanted[name], rtol=2e-6, atol=1e-7)

@@ -374,7 +374,7 @@ def test_mergekits_schema_is_read_with_its_defaults() -> None:
         ({"slices": []}, "slices"),
         ({"merge_method": "slerp"}, "slerp"),
         ({"tokenizer_source": "union"}, "union"),
-        ({"models": [{"model": "x", "parameters": {"weight": [0, 1]}}]}, "gradients"),
+        ({"models": [{"model": "x", "parameters": {"weight": {"value": 1}}}]}, "not a number"),
     ],
 )
 def test_what_mergekit_has_and_h3eval_has_not_is_refused(extra: dict[str, Any], told: str) -> None:

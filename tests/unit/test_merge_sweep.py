@@ -42,6 +42,8 @@ def test_grids_and_preferences_multiply() -> None:
     assert [each["weight"] for each in made[0].content["models"]] == [0.0, 1.0]
     again = grid.points({"merge": {**MERGE, "parameters": {}}, "grid": {"density": [0.5]}})
     assert again[0].name == grid.points({"merge": MERGE})[0].name
+    shapes = grid.points({"merge": MERGE, "grid": {"density": [0.5, [0.5, 1], [1, 0.5]]}})
+    assert len({point.name for point in shapes}) == 3
 
 
 @pytest.mark.parametrize(

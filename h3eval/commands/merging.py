@@ -2,12 +2,13 @@
 
 import importlib
 import os
+import resource
 import sys
 import threading
 import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 def merge(args: Namespace) -> int:
     """Merge as the recipe, or the flags, say."""
+    allow_files()
     chosen = read(args)
     made = plan(chosen, folders(chosen))
     shard = size(args.shard_size) if args.shard_size else None
@@ -56,6 +58,14 @@ def merge(args: Namespace) -> int:
     if not args.no_page:
         say(f"report: {modelpages.write(out, 'merge').resolve()}")
     return 0
+
+
+def allow_files() -> None:
+    """Have as many files open as the system lets this user: every weights file of every model is, until the end."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # Where there is no upper limit, some systems take no such number.
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def device(made: Plan, asked: str) -> matrices.Where:

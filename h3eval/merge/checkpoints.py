@@ -33,15 +33,21 @@ HASH_BLOCK = 1 << 21
 
 
 class File:
-    """An open weights file. Any number of threads may read at once."""
+    """An open weights file. Any number of threads may read at once. Raise ConfigError where it can't be opened."""
+
+    descriptor = -1
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.descriptor = os.open(path, os.O_RDONLY)
+        try:
+            self.descriptor = os.open(path, os.O_RDONLY)
+        except OSError as error:
+            raise ConfigError(f"{path}: can't be opened: {error.strerror}") from error
         self.size = os.fstat(self.descriptor).st_size
 
     def __del__(self) -> None:
-        os.close(self.descriptor)
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
 
     def read(self, offset: int, into: NDArray[Any]) -> None:
         """Fill the array with the bytes at the offset. Raise ConfigError if the file has become shorter."""

@@ -335,6 +335,31 @@ def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path) -> None:
     assert not [each for each in tmp_path.iterdir() if "unfinished" in each.name]
 
 
+FEW_FILES = """
+import resource, sys
+_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, min(int(sys.argv[1]), most)))
+from h3eval.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+@pytest.mark.parametrize("most", [64, 1000])
+def test_models_of_many_files_are_merged_where_few_may_be_open_at_first(tmp_path: Path, most: int) -> None:
+    models = family_of(tmp_path, models=14)
+    cut = [write_model(tmp_path / "cut" / path.name, read_model(path), shards=5) for path in models]
+    config = tmp_path / "c.yaml"
+    config.write_text(yaml.safe_dump({"method": "weight_average", "models": [str(path) for path in cut]}))
+    flags = [str(most), "merge", str(config), "--out", str(tmp_path / "many"), "--no-page"]
+    done = subprocess.run([sys.executable, "-c", FEW_FILES, *flags], capture_output=True, text=True, check=False)
+    if most == 64:
+        assert done.returncode == 2
+        assert done.stderr.endswith(".safetensors: can't be opened: Too many open files\n")
+        return
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "many").glob("*.safetensors"))) == 5
+
+
 def test_a_killed_merge_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
     models = family_of(tmp_path, rows=400_000)
     config = tmp_path / "c.yaml"

@@ -1,14 +1,7 @@
 """Whole merges, folder to folder: what comes out, whatever the shards and threads, and what is refused."""
 
-import errno
-import fcntl
 import hashlib
 import json
-import os
-import resource
-import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +14,7 @@ from merging import family_of, merged_change, read_model, write_model
 from safetensors.torch import save_file
 
 from h3eval.cli import main
-from h3eval.merge import methods, recipe, shards
+from h3eval.merge import methods, recipe
 
 PARAMETERS: dict[str, dict[str, Any]] = {
     "weight_average": {},
@@ -313,66 +306,6 @@ def test_a_folder_that_holds_something_is_never_written_to(tmp_path: Path, capsy
     assert digests(tmp_path / "out") == before
 
 
-LIMITED = """
-import resource, signal, sys
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (5000, resource.RLIM_INFINITY))
-from h3eval.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-@pytest.mark.skipif(not hasattr(resource, "RLIMIT_FSIZE"), reason="no limit on file sizes here")
-def test_a_disk_that_fills_up_leaves_nothing(tmp_path: Path) -> None:
-    models = family_of(tmp_path)
-    config = tmp_path / "c.yaml"
-    config.write_text(yaml.safe_dump({"method": "weight_average", "models": [str(path) for path in models]}))
-    command = [sys.executable, "-c", LIMITED, "merge", str(config), "--out", str(tmp_path / "full")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 6, done.stderr
-    assert "can't be written" in done.stderr
-    assert not (tmp_path / "full").exists()
-    assert not [each for each in tmp_path.iterdir() if "unfinished" in each.name]
-
-
-FEW_FILES = """
-import resource, sys
-_, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-resource.setrlimit(resource.RLIMIT_NOFILE, (64, min(int(sys.argv[1]), most)))
-from h3eval.cli import main
-sys.exit(main(sys.argv[2:]))
-"""
-
-
-@pytest.mark.parametrize("most", [64, 1000])
-def test_models_of_many_files_are_merged_where_few_may_be_open_at_first(tmp_path: Path, most: int) -> None:
-    models = family_of(tmp_path, models=14)
-    cut = [write_model(tmp_path / "cut" / path.name, read_model(path), shards=5) for path in models]
-    config = tmp_path / "c.yaml"
-    config.write_text(yaml.safe_dump({"method": "weight_average", "models": [str(path) for path in cut]}))
-    flags = [str(most), "merge", str(config), "--out", str(tmp_path / "many"), "--no-page"]
-    done = subprocess.run([sys.executable, "-c", FEW_FILES, *flags], capture_output=True, text=True, check=False)
-    if most == 64:
-        assert done.returncode == 2
-        assert done.stderr.endswith(".safetensors: can't be opened: Too many open files\n")
-        return
-    assert done.returncode == 0, done.stderr
-    assert len(list((tmp_path / "many").glob("*.safetensors"))) == 5
-
-
-def test_a_killed_merge_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
-    models = family_of(tmp_path, rows=400_000)
-    config = tmp_path / "c.yaml"
-    config.write_text(yaml.safe_dump({"method": "weight_average", "models": [str(path) for path in models]}))
-    process = subprocess.Popen([sys.executable, "-m", "h3eval.cli", "merge", str(config), "--out", str(tmp_path / "k")])
-    while process.poll() is None and not any("unfinished" in each for each in os.listdir(tmp_path)):
-        pass
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert not (tmp_path / "k").exists()
-    assert not list(tmp_path.glob(".k.unfinished-*/config.json"))
-
-
 def test_mergekits_schema_is_read_with_its_defaults() -> None:
     content = {
         "merge_method": "della", "base_model": "b", "dtype": "bfloat16", "tokenizer_source": "base",
@@ -411,55 +344,3 @@ def test_what_mergekit_has_and_h3eval_has_not_is_refused(extra: dict[str, Any], 
     }
     with pytest.raises(recipe.ConfigError, match=told):
         recipe.recipe(recipe.from_mergekit(content))
-
-
-def blocks(tmp_path: Path) -> list[Path]:
-    """Models with a tensor of several spans, one of a few blocks, and one that is none."""
-    shapes = {"model.embed_tokens.weight": (1100, 1024), "model.layers.0.up.weight": (64, 96), "model.norm": (7,)}
-    source = torch.Generator().manual_seed(0)
-    return [
-        write_model(
-            tmp_path / f"blocks{at}",
-            {name: torch.randn(shape, generator=source).bfloat16() for name, shape in shapes.items()},
-        )
-        for at in range(3)
-    ]
-
-
-def test_whole_blocks_go_past_the_cache_and_nothing_else_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "probe").touch()
-    probe = shards.open_direct(tmp_path / "probe")
-    if probe is None:
-        pytest.skip("this file system has no O_DIRECT")
-    os.close(probe)
-    models, sizes, write = blocks(tmp_path), [], shards.past_cache
-
-    def watched(descriptor: int, view: memoryview, where: int) -> int:
-        sizes.append(len(view))
-        assert where % shards.BLOCK == 0
-        return write(descriptor, view, where)
-
-    monkeypatch.setattr(shards, "past_cache", watched)
-    out = merge(tmp_path, models, "task_arithmetic")
-    assert sum(sizes) == 2 * (1100 * 1024 + 64 * 96)
-    raw = (out / "model.safetensors").read_bytes()
-    assert (8 + int.from_bytes(raw[:8], "little")) % shards.BLOCK == 0
-    monkeypatch.setattr(shards, "open_direct", lambda file: None)
-    assert (merge(tmp_path, models, "task_arithmetic", out="plain") / "model.safetensors").read_bytes() == raw
-
-
-def test_a_device_that_refuses_such_blocks_is_written_to_as_any_other(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    models, write, refusals = blocks(tmp_path), os.pwrite, []
-    raw = (merge(tmp_path, models, "ties") / "model.safetensors").read_bytes()
-
-    def refusing(descriptor: int, view: memoryview, where: int) -> int:
-        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DIRECT:
-            refusals.append(where)
-            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-        return write(descriptor, view[:1000], where)
-
-    monkeypatch.setattr(os, "pwrite", refusing)
-    assert (merge(tmp_path, models, "ties", out="again") / "model.safetensors").read_bytes() == raw
-    assert refusals

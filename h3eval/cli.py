@@ -14,7 +14,7 @@ from h3eval import registry
 from h3eval.errors import H3evalError
 
 EPILOG = """exit codes: 0 done · 1 gate failed · 2 usage · 3 incomplete · 4 no sandbox · 5 provider stopped ·
-6 disk · 75 another process holds the run. Every flag may be written with - or _; one that takes a
+6 disk or damaged store · 75 another process holds the run. Every flag may be written with - or _; one that takes a
 single value has an environment variable H3EVAL_<FLAG>."""
 
 
@@ -185,6 +185,9 @@ def _stored(commands: "Commands[argparse.ArgumentParser]") -> None:
     export.add_argument("--format", required=True, help="report writers, comma-separated (see h3eval ls reports)")
     export.add_argument("--out", required=True, help="folder to write into")
     export.add_argument("--include-path", action="append", type=Path, default=[])
+    recover = _command(commands, "recover", "recovering:recover", "save what can be read of a damaged run")
+    recover.add_argument("run", help="run folder")
+    recover.add_argument("--out", required=True, help="folder for the new run")
 
 
 def _labels_flags(to: argparse.ArgumentParser) -> None:

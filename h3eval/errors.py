@@ -11,6 +11,7 @@ H3evalError                 everything a user may see as one line; `exit_code` s
 ├── NoSandbox        (4)    nothing here can hold a program that nobody has read
 ├── ProviderStopped  (5)    quota, cost cap or credentials: nothing more can be sent
 ├── DiskFull         (6)    the store can't be written
+├── StoreDamaged     (6)    the store is not what was written
 └── RunLocked       (75)    another process holds the run
 
 Plug-ins raise `Unreadable`, `DataMissing` and plain Python errors; they never catch.
@@ -65,6 +66,12 @@ class ProviderStopped(H3evalError):
 
 class DiskFull(H3evalError):
     """The run folder can't be written any more; all answers so far are safe."""
+
+    exit_code = 6
+
+
+class StoreDamaged(H3evalError):
+    """A run's database, or a row of it, is not what was written: no number is made of it, nothing is asked again."""
 
     exit_code = 6
 

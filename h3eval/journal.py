@@ -20,7 +20,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from h3eval.errors import DiskFull, H3evalError
+from h3eval.errors import DiskFull, StoreDamaged
 from h3eval.text import canonical
 from h3eval.types import Fault, Json, Reply, Sample
 
@@ -32,11 +32,22 @@ LARGEST = 10**12
 """Ceiling for numbers a server reports of itself: nine million of them still add up in 63 bits."""
 FLOATS = ("first_token", "probabilities")
 
-INTENT = "INSERT INTO attempt(stage, key, sent_ns, billed) VALUES(?, ?, ?, 'unknown')"
+ENDING = (
+    "outcome", "billed", "http_status", "request_id", "retry_after_ms", "usage_in", "usage_out", "cost_micro", "fault"
+)  # fmt: skip
+"""The columns that say how an attempt ended, in the table's order."""
+OPEN = "NULL, NULL, 'unknown'" + ", NULL" * 7
+"""`done_ns` and `ENDING` of an attempt that has not ended."""
+ENDED = ", ".join(f":{name}" for name in ENDING)
+# Each row carries a checksum over all its columns: h3eval.schema says of which.
+INTENT = (
+    f"INSERT INTO attempt(stage, key, sent_ns, done_ns, {', '.join(ENDING)}, crc)"
+    f" VALUES(:stage, :key, :sent_ns, {OPEN}, crc(:stage, :key, :sent_ns, {OPEN}))"
+)
 DONE = (
-    "UPDATE attempt SET done_ns = sent_ns + ?, outcome = ?, fault = ?, billed = ?, http_status = ?,"
-    " request_id = ?, retry_after_ms = ?, usage_in = ?, usage_out = ?, cost_micro = ?"
-    " WHERE id = ? AND key = ? AND done_ns IS NULL"
+    f"UPDATE attempt SET (done_ns, {', '.join(ENDING)}, crc) ="
+    f" (sent_ns + :elapsed_ns, {ENDED}, crc(stage, key, sent_ns, sent_ns + :elapsed_ns, {ENDED}))"
+    " WHERE id = :attempt AND key = :key AND done_ns IS NULL"
 )
 # The first answer stands: what was once acknowledged never changes under a reader.
 ANSWER = "INSERT INTO answer(key, attempt, reply) VALUES(?, ?, ?) ON CONFLICT(key) DO NOTHING"
@@ -58,11 +69,11 @@ def pack(raw: bytes, salt: bytes) -> bytes:
 
 
 def unpack(packed: object, salt: bytes, name: str) -> Json:
-    """The value that was packed. Raise H3evalError naming the row where a bit has changed."""
+    """The value that was packed. Raise StoreDamaged naming the row where a bit has changed."""
     # A bit can change in the row's header too: the blob may come back as another type.
     data, crc = (packed[:-4], packed[-4:]) if isinstance(packed, bytes) else (b"", b"")
     if zlib.crc32(data, zlib.crc32(salt)).to_bytes(4, "big") != crc:
-        raise H3evalError(f"{name} is damaged (crc32 differs): restore run.db from a copy, or delete the row")
+        raise StoreDamaged(f"{name} is damaged (crc32 differs): restore run.db from a copy")
     raw = zlib.decompress(data) if data[:1] == b"x" else data
     return json.loads(raw.decode("utf-8", "surrogatepass"))
 
@@ -116,32 +127,37 @@ def printable(value: Json) -> str | None:
     return None if value is None else str(value).encode("utf-8", "backslashreplace").decode()
 
 
-def ending(answer: Reply | Fault, key: bytes, paid: bool, info: Mapping[str, Json]) -> tuple[Json, ...]:
-    """The columns of an attempt that say how it ended, in the order `DONE` has them."""
+def intent(stage: str, key: bytes, sent_ns: int) -> Work:
+    """The work that opens an attempt; its value is the attempt's number."""
+    row = {"stage": stage, "key": key, "sent_ns": sent_ns}
+    return lambda db: db.execute(INTENT, row).lastrowid or 0
+
+
+def ending(answer: Reply | Fault, key: bytes, paid: bool, info: Mapping[str, Json]) -> dict[str, Json]:
+    """How an attempt ended, by the names of `ENDING`."""
     if isinstance(answer, Reply):
-        outcome, fault, billed = "answer", None, "yes" if paid else "no"
-        usage: tuple[Json, Json] = (answer.tokens_in, answer.tokens_out)
+        end: dict[str, Json] = {"outcome": "answer", "billed": "yes" if paid else "no", "fault": None}
+        tokens_in, tokens_out = answer.tokens_in, answer.tokens_out
     else:
-        outcome, fault, billed = "fault", pack(encoded(plain(answer)), key), answer.billed
-        usage = (0, 0)
-    return (
-        outcome,
-        fault,
-        billed,
-        counted(info.get("http_status")),
-        printable(info.get("request_id")),
-        counted(info.get("retry_after_ms")),
-        counted(info.get("usage_in", usage[0])),
-        counted(info.get("usage_out", usage[1])),
-        counted(info.get("cost_micro")),
-    )
+        end = {"outcome": "fault", "billed": answer.billed, "fault": pack(encoded(plain(answer)), key)}
+        tokens_in, tokens_out = 0, 0
+    return {
+        **end,
+        "http_status": counted(info.get("http_status")),
+        "request_id": printable(info.get("request_id")),
+        "retry_after_ms": counted(info.get("retry_after_ms")),
+        "usage_in": counted(info.get("usage_in", tokens_in)),
+        "usage_out": counted(info.get("usage_out", tokens_out)),
+        "cost_micro": counted(info.get("cost_micro")),
+    }
 
 
-def finish(attempt: int, key: bytes, end: tuple[Json, ...], reply: bytes | None, elapsed_ns: int) -> Work:
+def finish(attempt: int, key: bytes, end: Mapping[str, Json], reply: bytes | None, elapsed_ns: int) -> Work:
     """The work that closes an open attempt and stores its answer; its value is 0 if none was open."""
+    row = {**end, "attempt": attempt, "key": key, "elapsed_ns": elapsed_ns}
 
     def work(db: sqlite3.Connection) -> int:
-        closed = db.execute(DONE, (elapsed_ns, *end, attempt, key)).rowcount
+        closed = db.execute(DONE, row).rowcount
         if reply is not None:
             db.execute(ANSWER, (key, attempt, reply))
         return closed
@@ -294,8 +310,7 @@ class AttemptJournal:
                 f"{self._folder}: fewer than {self._reserve >> 20} MiB free; no further call is paid for."
                 " Make room, then run the same command again"
             )
-        row = (self._stage, key, time.time_ns())
-        attempt = await self._writer.commit(lambda db: db.execute(INTENT, row).lastrowid or 0)
+        attempt = await self._writer.commit(intent(self._stage, key, time.time_ns()))
         self._sent[attempt] = time.monotonic_ns()
         return attempt
 

@@ -62,7 +62,7 @@ class Asker:
         self.store.flush()
 
     def _calls(self, talks: Iterable[Conversation]) -> Iterator[Call]:
-        reader = Reader(self.store.folder)
+        reader = Reader(self.store.folder, checked=False)
         try:
             for talk in replay(talks, lambda keys: self._final(reader.get_many(keys))):
                 if self.stop.is_set():
@@ -165,7 +165,7 @@ class Session:
         self.meter.end(stage)
 
     def _generation_talks(self) -> Iterator[Conversation]:
-        reader = Reader(self.store.folder)
+        reader = Reader(self.store.folder, checked=False)
         try:
             for task in self.plan.tasks:
                 for sample in reader.samples(task.id, task.version):
@@ -174,7 +174,7 @@ class Session:
             reader.close()
 
     def _judge_talks(self, judge: JudgePlan, tasks: Sequence[Task]) -> Iterator[Conversation]:
-        reader = Reader(self.store.folder)
+        reader = Reader(self.store.folder, checked=False)
         try:
             for task in tasks:
                 for sample, generation in scoring.generations(reader, self.plan, task):

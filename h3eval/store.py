@@ -17,41 +17,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
-from urllib.parse import quote
 
-from h3eval import journal
-from h3eval.errors import ConfigError, DiskFull, H3evalError, RunMismatch, UsageError
+from h3eval import integrity, journal
+from h3eval.errors import ConfigError, DiskFull, RunMismatch, StoreDamaged, UsageError
 from h3eval.folder import RunLock, prepared, time_of
+from h3eval.schema import connect, note_event, prepare, schema_of, seal, was_emptied
 from h3eval.types import Fault, Journal, Json, Reply, Request, Sample
 
 Item = TypeVar("Item")
 Row = tuple[bytes, bytes]
 """A sample's id and its packed contents."""
 
-APPLICATION = 0x48334556  # "H3EV"
-SCHEMA = 1
 PAGE = 500
 """Rows read or written at a time: no statement stays open between two pages."""
-PATIENCE_S = 30.0
 RESERVE = 32 << 20
 """Bytes that must be free for a paid call to be sent."""
 
-TABLES = """
-CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE task(id INTEGER PRIMARY KEY, name TEXT NOT NULL, version INTEGER NOT NULL, n INTEGER,
-  sha256 BLOB, UNIQUE(name, version));
-CREATE TABLE sample(task INTEGER NOT NULL, position INTEGER NOT NULL, id BLOB NOT NULL,
-  content BLOB NOT NULL, UNIQUE(task, position), UNIQUE(task, id));
-CREATE TABLE attempt(id INTEGER PRIMARY KEY, stage TEXT NOT NULL, key BLOB NOT NULL,
-  sent_ns INTEGER NOT NULL, done_ns INTEGER, outcome TEXT CHECK(outcome IN ('answer', 'fault')),
-  billed TEXT NOT NULL CHECK(billed IN ('yes', 'no', 'unknown')), http_status INTEGER, request_id TEXT,
-  retry_after_ms INTEGER, usage_in INTEGER, usage_out INTEGER, cost_micro INTEGER, fault BLOB);
-CREATE INDEX attempt_key ON attempt(key);
-CREATE TABLE answer(key BLOB PRIMARY KEY, attempt INTEGER NOT NULL, reply BLOB NOT NULL);
-CREATE TABLE event(id INTEGER PRIMARY KEY, ns INTEGER NOT NULL, level TEXT NOT NULL, code TEXT NOT NULL,
-  text TEXT NOT NULL);
-"""
-EVENT = "INSERT INTO event(ns, level, code, text) VALUES(?, ?, ?, ?)"
 LAST_FAULTS = (
     "SELECT key, fault FROM attempt WHERE fault IS NOT NULL AND id IN"
     " (SELECT MAX(id) FROM attempt WHERE key IN ({marks}) AND done_ns IS NOT NULL GROUP BY key)"
@@ -82,35 +63,22 @@ def pages(items: Iterable[Item]) -> Iterator[list[Item]]:
         yield page
 
 
-def connect(path: Path, options: str) -> sqlite3.Connection:
-    uri = f"file:{quote(os.fsencode(path.absolute()))}?{options}"
-    db = sqlite3.connect(uri, PATIENCE_S, isolation_level=None, check_same_thread=False, uri=True)
-    db.execute("PRAGMA trusted_schema=OFF")
-    return db
-
-
-def is_new(db: sqlite3.Connection, path: Path) -> bool:
-    """Is the database still empty? Raise UsageError where it is not a run, or a newer h3eval's."""
-    try:
-        (application,) = db.execute("PRAGMA application_id").fetchone()
-        (schema,) = db.execute("PRAGMA user_version").fetchone()
-        (tables,) = db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the message may quote damaged text
-        raise UsageError(f"{path}: not a run of h3eval, or not readable ({error})") from error
-    if application == 0 and tables == 0:
-        return True
-    if application != APPLICATION:
-        raise UsageError(f"{path}: not a run of h3eval (application id {application}); choose another folder")
-    if schema > SCHEMA:
-        raise UsageError(f"{path}: written by a newer h3eval (schema {schema}, known {SCHEMA}); upgrade h3eval")
-    return False
+def emptied(folder: Path) -> None:
+    """Raise StoreDamaged where the run's database has lost all it held: begun anew, it would be paid for again."""
+    if was_emptied(folder):
+        raise StoreDamaged(
+            f"{folder / 'run.db'}: empty, beside the results of a run; restore it from a copy, or choose another folder"
+        )
 
 
 class Reader:
     """Looks at a run, whether or not a process is writing to it. Not durable, not exclusive."""
 
-    def __init__(self, folder: Path) -> None:
-        """Raise UsageError where there is no run, or one this h3eval can't read."""
+    def __init__(self, folder: Path, checked: bool = True) -> None:
+        """Open the run, and look through it once unless `checked` is False: for who has done so already.
+
+        Raise UsageError where there is no run, or one this h3eval can't read; StoreDamaged.
+        """
         self.folder = folder
         self._path = folder / "run.db"
         if not self._path.is_file():
@@ -122,8 +90,16 @@ class Reader:
             self._db = connect(self._path, "mode=ro&immutable=1" if sealed else "mode=ro")
         except sqlite3.Error as error:
             raise UsageError(f"{self._path}: can't be read ({error})") from error
-        if is_new(self._db, self._path):
+        try:
+            begun = schema_of(self._db, self._path)
+            if checked:
+                integrity.check(self._db, self._path)
+        except BaseException:
             self._db.close()
+            raise
+        if not begun:
+            self._db.close()
+            emptied(folder)
             raise UsageError(f"{folder}: the run there was never begun; `h3eval run --out {folder}` begins it")
 
     def __enter__(self) -> Self:
@@ -142,7 +118,7 @@ class Reader:
         try:
             return self._db.execute(sql, values).fetchall()
         except (sqlite3.Error, UnicodeDecodeError) as error:
-            raise H3evalError(f"{self._path}: can't be read ({error}); restore it from a copy") from error
+            raise StoreDamaged(f"{self._path}: can't be read ({error}); restore it from a copy") from error
 
     def meta(self, key: str) -> Json | None:
         """What `put_meta` stored, or None."""
@@ -173,7 +149,7 @@ class Reader:
         for start in range(0, n, PAGE):
             rows = self._rows(sql, (task, start, start + PAGE - 1))
             if len(rows) != min(PAGE, n - start):
-                raise H3evalError(f"{self._path}: {task_id} lacks samples; restore run.db from a copy")
+                raise StoreDamaged(f"{self._path}: {task_id} lacks samples; restore run.db from a copy")
             for position, (id_, content) in enumerate(rows, start):
                 name = f"{self._path}: sample {position} of {task_id}"
                 yield journal.sample_of(journal.unpack(content, place(position, id_), name))
@@ -183,7 +159,7 @@ class Reader:
         return self.get_many([key]).get(key)
 
     def get_many(self, keys: Sequence[bytes]) -> dict[bytes, Reply | Fault]:
-        """As `get`, for many keys at once. Raise H3evalError naming a damaged answer."""
+        """As `get`, for many keys at once. Raise StoreDamaged naming a damaged answer."""
         found: dict[bytes, Reply | Fault] = {}
         for page in pages(keys):
             marks = ",".join("?" * len(page))
@@ -222,26 +198,6 @@ class Reader:
         return [{"time": time_of(ns), "level": level, "code": code, "text": text} for ns, level, code, text in rows]
 
 
-def writable(path: Path) -> sqlite3.Connection:
-    """The connection that writes, with the tables made. Raise UsageError for a foreign database."""
-    db = connect(path, "mode=rw")
-    try:
-        new = is_new(db, path)
-        (mode,) = db.execute("PRAGMA journal_mode=WAL").fetchone()
-        if mode != "wal":
-            db.execute("PRAGMA journal_mode=TRUNCATE")
-        db.execute("PRAGMA synchronous=FULL")
-        if new:
-            marks = f"PRAGMA application_id={APPLICATION}; PRAGMA user_version={SCHEMA};"
-            db.executescript(f"BEGIN IMMEDIATE; {TABLES} {marks} COMMIT;")
-        if mode != "wal":
-            db.execute(EVENT, (time.time_ns(), "warning", "journal", f"no write-ahead log here, but {mode}: slower"))
-    except BaseException:
-        db.close()
-        raise
-    return db
-
-
 class Store(Reader):
     """The one writer of a run, and a reader of it: use `Store.open` in a `with` statement.
 
@@ -249,7 +205,7 @@ class Store(Reader):
     """
 
     def __init__(self, folder: Path, lock: RunLock, db: sqlite3.Connection, reserve: int) -> None:
-        super().__init__(folder)
+        super().__init__(folder, checked=False)
         self._lock = lock
         self._closed = False
         self._reserve = reserve
@@ -259,7 +215,7 @@ class Store(Reader):
     def open(cls, folder: Path, reserve: int = RESERVE) -> Self:
         """Begin or go on with the run in `folder`, made for its owner only.
 
-        Raise RunLocked, DiskFull, or UsageError where something else stands there. Paid calls are
+        Raise RunLocked, DiskFull, StoreDamaged, or UsageError where something else stands there. Paid calls are
         refused while fewer than `reserve` bytes are free on the disk.
         """
         try:
@@ -267,8 +223,11 @@ class Store(Reader):
                 path = prepared(folder)
                 lock = RunLock(folder / "lock")
                 undo.callback(lock.release)
-                db = writable(path)
+                emptied(folder)
+                db = connect(path, "mode=rw")
                 undo.callback(db.close)
+                integrity.check(db, path)
+                prepare(db, schema_of(db, path))
                 store = cls(folder, lock, db, reserve)
                 undo.pop_all()
                 return store
@@ -303,6 +262,10 @@ class Store(Reader):
         """Wait until all that was queued is on disk. Raise DiskFull."""
         self._writer.call(lambda db: 0)
 
+    def write(self, work: journal.Work) -> int:
+        """Commit work of another module's own; its value. On disk when this returns. Raise DiskFull."""
+        return self._writer.call(work)
+
     def put_meta(self, key: str, value: Json) -> None:
         """Store what the run is; on disk when this returns."""
         row = (key, journal.pack(journal.encoded(value), key.encode()))
@@ -311,8 +274,8 @@ class Store(Reader):
 
     def event(self, level: str, code: str, text: str) -> None:
         """Queue a note of what happened; `text` must hold no secret."""
-        row = (time.time_ns(), level, code, journal.printable(text))
-        self._writer.submit(lambda db: db.execute(EVENT, row).rowcount)
+        row = {"ns": time.time_ns(), "level": level, "code": code, "text": journal.printable(text)}
+        self._writer.submit(lambda db: note_event(db, row))
 
     def put(self, stage: str, key: bytes, answer: Reply | Fault, seconds: float = 0.0, **info: Json) -> None:
         """Queue an answer that no journal knows of: a local engine's. `seconds` is what it took.
@@ -320,12 +283,11 @@ class Store(Reader):
         `info` has the keys of `Journal.outcome`. Raise DiskFull once the disk is full.
         """
         ns = int(seconds * 1e9)
-        row = (stage, key, time.time_ns() - ns)
+        begin = journal.intent(stage, key, time.time_ns() - ns)
         end, reply = journal.ending(answer, key, paid=False, info=info), journal.packed_answer(answer, key)
 
         def work(db: sqlite3.Connection) -> int:
-            attempt = db.execute(journal.INTENT, row).lastrowid or 0
-            return journal.finish(attempt, key, end, reply, ns)(db)
+            return journal.finish(begin(db), key, end, reply, ns)(db)
 
         self._writer.submit(work)
 
@@ -353,8 +315,7 @@ class Store(Reader):
             )
         if not known:
             end = (count, contents.digest(), task)
-            sql = "UPDATE task SET n = ?, sha256 = ? WHERE id = ?"
-            self._writer.call(lambda db: db.execute(sql, end).rowcount)
+            self._writer.call(lambda db: end_task(db, *end))
         return count
 
     def _insert(self, task_id: str, task: int, start: int, page: Sequence[Row]) -> None:
@@ -374,6 +335,12 @@ def begin_task(db: sqlite3.Connection, name: str, version: int) -> int:
     db.execute(f"DELETE FROM sample WHERE task IN ({left})", (name, version))
     db.execute(f"DELETE FROM task WHERE id IN ({left})", (name, version))
     return db.execute("INSERT INTO task(name, version) VALUES(?, ?)", (name, version)).lastrowid or 0
+
+
+def end_task(db: sqlite3.Connection, n: int, sha256: bytes, task: int) -> int:
+    """Note that the task's samples are complete; the number of rows, which is 1."""
+    db.execute("UPDATE task SET n = ?, sha256 = ? WHERE id = ?", (n, sha256, task))
+    return db.execute(seal("task", "id = ?"), (task,)).rowcount
 
 
 def sample_rows(task_id: str, samples: Iterable[Sample], note: Callable[[bytes], None]) -> Iterator[Row]:

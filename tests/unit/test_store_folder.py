@@ -43,7 +43,7 @@ def test_only_the_owner_can_read(tmp_path: Path) -> None:
 def test_how_the_database_is_kept(store: Store) -> None:
     assert store._rows("PRAGMA journal_mode") == [("wal",)]
     assert store._rows("PRAGMA application_id") == [(0x48334556,)]
-    assert store._rows("PRAGMA user_version") == [(1,)]
+    assert store._rows("PRAGMA user_version") == [(2,)]
     assert store._rows("PRAGMA trusted_schema") == [(0,)]
     assert store._writer._connection.execute("PRAGMA synchronous").fetchall() == [(2,)]
     with pytest.raises(H3evalError, match="readonly"):
@@ -108,15 +108,16 @@ def test_there_is_no_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("sql", "message"),
     [
-        ("PRAGMA application_id=7", "not a run of h3eval"),
-        ("PRAGMA application_id=0", "not a run of h3eval"),
-        ("PRAGMA user_version=2", "written by a newer h3eval .* upgrade"),
+        ("PRAGMA application_id=7; DROP TABLE event", "not a run of h3eval"),
+        ("PRAGMA application_id=0; DROP TABLE event", "not a run of h3eval"),
+        ("PRAGMA user_version=3", "written by a newer h3eval .* upgrade"),
     ],
 )
 def test_a_foreign_or_newer_database_is_left_alone(tmp_path: Path, sql: str, message: str) -> None:
     with Store.open(tmp_path) as store:
         store.put_meta("a", 1)
-    change(tmp_path, sql)
+    for statement in sql.split("; "):
+        change(tmp_path, statement)
     before = (tmp_path / "run.db").read_bytes()
     for opener in (Reader, Store.open):
         with pytest.raises(UsageError, match=message):

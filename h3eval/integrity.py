@@ -5,7 +5,9 @@ there. So everything is held against something else: pages and indices by SQLite
 their numbers by the ledger, and attempts that were answered by the answers.
 """
 
+import mmap
 import sqlite3
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +22,7 @@ STRAY_ANSWERS = (
     "SELECT COUNT(*) FROM answer WHERE NOT EXISTS (SELECT 1 FROM attempt WHERE attempt.id = answer.attempt"
     " AND attempt.key = answer.key AND attempt.outcome = 'answer')"
 )
+LOG_MAGIC, LOG_HEAD, FRAME_HEAD = 0x377F0682, 32, 24
 SAMPLES = "SELECT name, n, (SELECT COUNT(*) FROM sample WHERE sample.task = task.id) FROM task WHERE n IS NOT NULL"
 
 
@@ -42,10 +45,21 @@ def check(db: sqlite3.Connection, path: Path) -> None:
     except (sqlite3.Error, UnicodeDecodeError) as error:
         found = str(error)
     if found:
-        raise StoreDamaged(
-            f"{path} is damaged: {found}. Nothing was scored, sent or changed; restore the file from a copy, or save "
-            f"what can still be read: h3eval recover {path.parent} --out NEW"
-        )
+        raise damaged(path, found)
+
+
+def check_log(path: Path) -> None:
+    """Raise StoreDamaged where the log beside the database is damaged. Before the database is opened: SQLite folds what
+    it can read of the log into the database, and deletes the rest."""
+    if found := log_problem(path):
+        raise damaged(path, found)
+
+
+def damaged(path: Path, found: str) -> StoreDamaged:
+    return StoreDamaged(
+        f"{path} is damaged: {found}. Nothing was scored, sent or changed; restore the file from a copy, or save "
+        f"what can still be read: h3eval recover {path.parent} --out NEW"
+    )
 
 
 def problems(db: sqlite3.Connection, schema: int) -> Iterator[str]:
@@ -128,3 +142,52 @@ def header_problem(path: Path) -> str:
     if length < pages * size and not (log.is_file() and log.stat().st_size):
         return f"it is cut off: {length // size} of {pages} pages are there"
     return ""
+
+
+def log_problem(path: Path) -> str:
+    """What is wrong with the write-ahead log, in words. SQLite stops in silence at the first frame that is damaged, and
+    all that was committed after it is gone: so no commit may stand behind such a frame.
+
+    A process that is killed leaves nothing behind the place where it stopped. The form is SQLite's,
+    https://sqlite.org/fileformat2.html, section 4.
+    """
+    log = Path(f"{path}-wal")
+    if not log.is_file() or log.stat().st_size <= LOG_HEAD:
+        return ""
+    with log.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        head = data[:LOG_HEAD]
+        found = _broken_log(head, data)
+        file.seek(0)
+        # Begun anew by the process that is writing, while it was looked at: then nothing can be said of it.
+        return found if file.read(LOG_HEAD) == head else ""
+
+
+def _broken_log(head: bytes, data: mmap.mmap) -> str:
+    order = {LOG_MAGIC: "little", LOG_MAGIC + 1: "big"}.get(int.from_bytes(head[:4], "big"))
+    if order is None or _summed(order, head[:24], (0, 0)) != _pair(head[24:]):
+        return "the head of its log (run.db-wal) has changed"
+    size, salts = int.from_bytes(head[8:12], "big"), head[16:24]
+    sums, whole = _pair(head[24:]), True
+    for start in range(LOG_HEAD, len(data) - FRAME_HEAD - size + 1, FRAME_HEAD + size):
+        frame = data[start : start + FRAME_HEAD]
+        if whole:
+            page = data[start + FRAME_HEAD : start + FRAME_HEAD + size]
+            sums = _summed(order, frame[:8] + page, sums)
+            whole = frame[8:16] == salts and sums == _pair(frame[16:])
+        elif frame[8:16] == salts and frame[4:8] != bytes(4):
+            return "its log (run.db-wal) has changed, and what was written after that is out of reach"
+    return ""
+
+
+def _pair(data: bytes) -> tuple[int, int]:
+    return int.from_bytes(data[:4], "big"), int.from_bytes(data[4:8], "big")
+
+
+def _summed(order: str, data: bytes, sums: tuple[int, int]) -> tuple[int, int]:
+    """The log's running checksum, section 4.2 of the file format."""
+    first, second = sums
+    words = struct.unpack(f"{'<' if order == 'little' else '>'}{len(data) // 4}I", data)
+    for even, odd in zip(words[::2], words[1::2], strict=True):
+        first = (first + even + second) & 0xFFFFFFFF
+        second = (second + odd + first) & 0xFFFFFFFF
+    return first, second

@@ -86,6 +86,8 @@ class Reader:
         log = folder / "run.db-wal"
         # On a read-only disk SQLite can't make its index of the log; without a log it needs none.
         sealed = not os.access(folder, os.W_OK) and not (log.is_file() and log.stat().st_size)
+        if checked:
+            integrity.check_log(self._path)
         try:
             self._db = connect(self._path, "mode=ro&immutable=1" if sealed else "mode=ro")
         except sqlite3.Error as error:
@@ -224,6 +226,7 @@ class Store(Reader):
                 lock = RunLock(folder / "lock")
                 undo.callback(lock.release)
                 emptied(folder)
+                integrity.check_log(path)
                 db = connect(path, "mode=rw")
                 undo.callback(db.close)
                 integrity.check(db, path)

@@ -1,6 +1,7 @@
 """What a look through the store finds: rows that have changed, gone or come, old runs, runs that are being written."""
 
 import json
+import random
 import shutil
 import sqlite3
 from pathlib import Path
@@ -103,6 +104,59 @@ def test_a_run_may_be_looked_at_while_it_is_written(tmp_path: Path) -> None:
         store.flush()
         with Reader(store.folder) as reader:
             assert reader.totals()["gen"]["answers"] == 2_000
+
+
+# ---- the log that a killed process leaves
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Path:
+    """A run whose process was killed: all that it wrote stands in the log alone."""
+    with Store.open(tmp_path / "run") as store:
+        store.put_meta("manifest", {"a": 1})
+        for key in keys(40):
+            store.put("gen", key, Reply("text"))
+            store.flush()
+        return Path(shutil.copytree(store.folder, tmp_path / "killed"))
+
+
+def flip(file: Path, place: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[place] ^= 4
+    file.write_bytes(data)
+
+
+def test_what_a_killed_process_wrote_is_there(killed: Path) -> None:
+    with Reader(killed) as reader:
+        assert len(reader.get_many(keys(40))) == 40
+    Store.open(killed).close()
+    with Reader(killed) as reader:
+        assert len(reader.get_many(keys(40))) == 40
+
+
+@pytest.mark.parametrize("share", [0, 0.2, 0.5, 0.9])
+def test_a_damaged_log_is_found_before_it_is_folded_in(killed: Path, share: float) -> None:
+    log = killed / "run.db-wal"
+    flip(log, int(share * log.stat().st_size))
+    before = log.read_bytes()
+    for opener in (Reader, Store.open):
+        with pytest.raises(StoreDamaged, match=r"run\.db-wal"):
+            opener(killed)
+    assert log.read_bytes() == before
+
+
+def test_a_log_may_end_anywhere(killed: Path) -> None:
+    """A process may be killed in the middle of a write: what it had acknowledged before is there."""
+    log = killed / "run.db-wal"
+    data = log.read_bytes()
+    chance = random.Random(1)
+    for _ in range(40):
+        log.write_bytes(data[: chance.randrange(len(data))])
+        (killed / "run.db-shm").unlink(missing_ok=True)
+        try:
+            Reader(killed).close()
+        except UsageError as error:
+            assert "never begun" in str(error)  # noqa: PT017
 
 
 # ---- runs of the first schema

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from h3eval.errors import StoreDamaged
 from h3eval.schema import COUNTED, MAGIC, SEALED, TABLES, UPGRADE, checksum, schema_of
+from h3eval.text import one_line
 
 LOST_ANSWERS = (
     "SELECT COUNT(*) FROM attempt WHERE outcome = 'answer'"
@@ -56,8 +57,9 @@ def check_log(path: Path) -> None:
 
 
 def damaged(path: Path, found: str) -> StoreDamaged:
+    """The error, in one line: SQLite's words may quote what is damaged."""
     return StoreDamaged(
-        f"{path} is damaged: {found}. Nothing was scored, sent or changed; restore the file from a copy, or save "
+        f"{path} is damaged: {one_line(found)}. Nothing was scored, sent or changed; restore the file from a copy, or save "
         f"what can still be read: h3eval recover {path.parent} --out NEW"
     )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from h3eval.errors import H3evalError, StoreDamaged, UsageError
+from h3eval.text import one_line
 from h3eval.types import Json
 
 APPLICATION = 0x48334556  # "H3EV"
@@ -126,8 +127,8 @@ def _unreadable(path: Path, why: object) -> H3evalError:
     with path.open("rb") as file:
         head = file.read(100)
     if MAGIC.startswith(head[: len(MAGIC)]) or head[68:72] == APPLICATION.to_bytes(4, "big"):
-        return StoreDamaged(f"{path}: a run that is damaged ({why})")
-    return UsageError(f"{path}: not a run of h3eval, or not readable ({why})")
+        return StoreDamaged(f"{path}: a run that is damaged ({one_line(why)})")
+    return UsageError(f"{path}: not a run of h3eval, or not readable ({one_line(why)})")
 
 
 def prepare(db: sqlite3.Connection, schema: int) -> None:

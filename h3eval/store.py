@@ -22,6 +22,7 @@ from h3eval import integrity, journal
 from h3eval.errors import ConfigError, DiskFull, RunMismatch, StoreDamaged, UsageError
 from h3eval.folder import RunLock, prepared, time_of
 from h3eval.schema import connect, note_event, prepare, schema_of, seal, was_emptied
+from h3eval.text import one_line
 from h3eval.types import Fault, Journal, Json, Reply, Request, Sample
 
 Item = TypeVar("Item")
@@ -91,7 +92,7 @@ class Reader:
         try:
             self._db = connect(self._path, "mode=ro&immutable=1" if sealed else "mode=ro")
         except sqlite3.Error as error:
-            raise UsageError(f"{self._path}: can't be read ({error})") from error
+            raise UsageError(f"{self._path}: can't be read ({one_line(error)})") from error
         try:
             begun = schema_of(self._db, self._path)
             if checked:
@@ -120,7 +121,7 @@ class Reader:
         try:
             return self._db.execute(sql, values).fetchall()
         except (sqlite3.Error, UnicodeDecodeError) as error:
-            raise StoreDamaged(f"{self._path}: can't be read ({error}); restore it from a copy") from error
+            raise StoreDamaged(f"{self._path}: can't be read ({one_line(error)}); restore it from a copy") from error
 
     def meta(self, key: str) -> Json | None:
         """What `put_meta` stored, or None."""

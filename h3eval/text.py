@@ -28,6 +28,11 @@ def digest(value: str | bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def one_line(words: object) -> str:
+    """The words in one line without control characters: another library's message may quote what it could not read."""
+    return " ".join("".join(each if each.isprintable() else " " for each in str(words)).split())
+
+
 def cut_at(text: str, stops: tuple[str, ...]) -> str:
     """The text before the first of the stop sequences."""
     ends = [position for stop in stops if stop and (position := text.find(stop)) >= 0]

@@ -203,3 +203,15 @@ def test_a_damaged_old_run_is_not_sealed(old: Path) -> None:
     with sqlite3.connect(old / "run.db") as db:
         assert db.execute("PRAGMA user_version").fetchone() == (1,)
     db.close()
+
+
+def test_the_message_is_one_line_whatever_is_damaged(run: Path) -> None:
+    """SQLite quotes the text that it can't read, with its line breaks."""
+    with sqlite3.connect(run / "run.db") as db:
+        db.execute("PRAGMA writable_schema=ON")
+        broken = b"CREATE TABLE event(id INTEGER PRIMARY KEY, ns\n INTEGER, lev\xff TEXT)"
+        db.execute("UPDATE sqlite_master SET sql = CAST(? AS TEXT) WHERE name = 'event'", (broken,))
+    db.close()
+    with pytest.raises(StoreDamaged) as caught:
+        Reader(run)
+    assert "\n" not in str(caught.value)

@@ -59,8 +59,8 @@ def check_log(path: Path) -> None:
 def damaged(path: Path, found: str) -> StoreDamaged:
     """The error, in one line: SQLite's words may quote what is damaged."""
     return StoreDamaged(
-        f"{path} is damaged: {one_line(found)}. Nothing was scored, sent or changed; restore the file from a copy, or save "
-        f"what can still be read: h3eval recover {path.parent} --out NEW"
+        f"{path} is damaged: {one_line(found)}. Nothing was scored, sent or changed; restore the file from a copy, or "
+        f"save what can still be read: h3eval recover {path.parent} --out NEW"
     )
 
 

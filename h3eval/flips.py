@@ -6,7 +6,7 @@ from typing import Any
 
 from h3eval import gating, pairing
 from h3eval.gating import Gated
-from h3eval.pairing import Change, Comparison
+from h3eval.pairing import Change, Comparison, Flip
 from h3eval.scoring import items, plan_of
 from h3eval.store import Reader
 from h3eval.types import Failure, Item, Json, Prompt, Verdict
@@ -17,13 +17,18 @@ MOST = 100
 
 def content(found: Comparison, old: Path, new: Path, gated: Gated | None = None) -> dict[str, Json]:
     """All that the report needs, with the answers of the primary metrics' changed items."""
-    shown = {change.name: [flip.sample_id for flip in change.flips[:MOST]] for change in found.primaries}
-    sides = [_answers(folder, _wanted(found.primaries, shown)) for folder in (old, new)]
+    shown = {change.name: change.flips[:MOST] for change in found.primaries}
+    ids = [
+        {name: [flip.old_id if side == "old" else flip.sample_id for flip in flips] for name, flips in shown.items()}
+        for side in ("old", "new")
+    ]
+    folders = zip((old, new), ids, strict=True)
+    sides = [_answers(folder, _wanted(found.primaries, names)) for folder, names in folders]
     return {
         "schema_version": 1,
         "old": found.old,
         "new": found.new,
-        "changes": [_change(change, shown.get(change.name, []), sides) for change in found.changes],
+        "changes": [_change(change, shown.get(change.name, ()), sides) for change in found.changes],
         "means": list(_means(found)),
         "refused": dict(found.refused),
         "gate": gating.plain(gated) if gated else None,
@@ -50,14 +55,19 @@ def _answers(folder: Path, wanted: Mapping[str, set[str]]) -> dict[tuple[str, st
         }
 
 
-def _change(change: Change, shown: Sequence[str], sides: Sequence[Mapping[tuple[str, str], Item]]) -> dict[str, Json]:
+def _change(change: Change, shown: Sequence[Flip], sides: Sequence[Mapping[tuple[str, str], Item]]) -> dict[str, Json]:
     made = pairing.plain(change)
-    flips = {flip["id"]: flip for flip in made["flips"]}
-    answers = [
-        {**flips[name], "question": _asked(sides[1][change.task, name].sample.prompt),
-         "old_answer": _answer(sides[0][change.task, name]), "new_answer": _answer(sides[1][change.task, name])}
-        for name in shown
-    ]  # fmt: skip
+    answers = []
+    for flip, told in zip(shown, made["flips"], strict=False):
+        before, after = sides[0][change.task, flip.old_id], sides[1][change.task, flip.sample_id]
+        answers.append(
+            {
+                **told,
+                "question": _asked(after.sample.prompt),
+                "old_answer": _answer(before),
+                "new_answer": _answer(after),
+            }
+        )
     ends = {side: _ends(estimate.ci) for side, estimate in (("old_ci", change.old), ("new_ci", change.new))}
     return {**made, **ends, "flips": answers, "changed": len(change.flips)}
 

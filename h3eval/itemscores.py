@@ -18,7 +18,7 @@ from h3eval.scoring import items, plan_of
 from h3eval.stats.ranking import rank_means
 from h3eval.store import Reader
 from h3eval.terminal import say
-from h3eval.text import canonical, digest
+from h3eval.text import digest
 from h3eval.types import Json, Task
 
 DRAWS, FEW_DRAWS, MANY = 2000, 400, 100
@@ -27,6 +27,8 @@ SEED = 20_261_121
 COVERED = 0.98
 """The share of a column's items that a run must have to be ranked in it."""
 STORE = "run.db"
+NAMED = "questions"
+"""How items are named in what is kept: by their questions, not by their ids as once."""
 Table = Mapping[str, Mapping[str, Any]]
 """`task: metric` to `items`, `scores` and `clusters`, in the items' order."""
 
@@ -60,19 +62,32 @@ def ranked(columns: Iterable[Any], runs: Mapping[str, Run], cache: Path | None) 
 
 
 def _rank(column: Ranked, found: Mapping[str, Mapping[str, Any] | None]) -> None:
-    known = {slug: each for slug, each in found.items() if each and _is_mean(column.cells[slug], each)}
-    if len(known) < 2:
+    """Rank the runs that share their items; the others have no place in the column's order, and say so."""
+    there = {slug: each for slug, each in found.items() if each}
+    if len(there) < 2:
         return
-    widest = max(known.values(), key=lambda each: len(each["items"]))["items"]
-    place = {item: k for k, item in enumerate(widest)}
-    kept = [slug for slug, each in known.items() if _covers(each["items"], place)]
+    usual, kept = _alike({slug: each["items"] for slug, each in there.items()})
+    for slug in there.keys() - set(kept):
+        shared = len(set(usual) & set(there[slug]["items"]))
+        column.cells[slug].pop("place", None)
+        why = (
+            f"shares {shared} of {len(usual)} with the runs that are ranked"
+            if kept
+            else "no two runs here share theirs"
+        )
+        column.cells[slug]["apart"] = f"items of its own: {why}"
+    known = {slug: there[slug] for slug in kept if _is_mean(column.cells[slug], there[slug])}
+    kept = list(known)
+    place = {item: k for k, item in enumerate(usual)}
     if len(kept) < 2:
         return
-    sheet = np.full((len(widest), len(kept)), np.nan)
+    sheet = np.full((len(usual), len(kept)), np.nan)
     for k, slug in enumerate(kept):
         values = [np.nan if score is None else score for score in known[slug]["scores"]]
         sheet[[place[item] for item in known[slug]["items"]], k] = values
-    clusters = next((each["clusters"] for each in known.values() if each["items"] == widest and each["clusters"]), None)
+    clusters = next(
+        (each["clusters"] for each in known.values() if list(each["items"]) == list(usual) and each["clusters"]), None
+    )
     draws = FEW_DRAWS if len(kept) > MANY else DRAWS
     sign = -1.0 if column.direction == "lower" else 1.0
     made = rank_means(kept, sign * sheet, np.random.default_rng(SEED), clusters, draws)
@@ -81,7 +96,23 @@ def _rank(column: Ranked, found: Mapping[str, Mapping[str, Any] | None]) -> None
             "rank": int(made.rank[k]), "rank_low": int(made.low[k]), "rank_high": int(made.high[k]),
             "p_best": float(made.best[k]),
         }  # fmt: skip
-    column.ranks = {"items": len(widest), "runs": len(kept), "draws": made.draws, "method": made.method}
+    column.ranks = {"items": len(usual), "runs": len(kept), "draws": made.draws, "method": made.method}
+
+
+def _alike(items: Mapping[str, Sequence[str]]) -> tuple[Sequence[str], list[str]]:
+    """The items that most runs have, and those runs; nobody where each has items of its own."""
+    # Runs of the same data have the very same items: only what differs is looked at pair by pair.
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for slug, names in items.items():
+        alike.setdefault(tuple(names), []).append(slug)
+    best: tuple[Sequence[str], list[str]] = ((), [])
+    for names in sorted(alike, key=len, reverse=True):
+        place = {item: k for k, item in enumerate(names)}
+        covering = [slug for other, slugs in alike.items() if _covers(other, place) for slug in slugs]
+        if len(covering) > len(best[1]):
+            best = names, covering
+    usual, kept = best
+    return usual, kept if len(kept) > 1 else []
 
 
 def _is_mean(cell: Mapping[str, Json], found: Mapping[str, Any]) -> bool:
@@ -100,7 +131,7 @@ def table(run: Run, cache: Path | None) -> Table:
     """A run's scores by item; empty where its store is not there or can't be read."""
     if not (run.folder / STORE).is_file():
         return {}
-    file = cache / f"{run.digest[:32]}.json" if cache else None
+    file = cache / f"{run.digest[:32]}.{NAMED}.json" if cache else None
     if file and file.exists():
         kept: Table = json.loads(file.read_text(encoding="utf-8"))
         return kept
@@ -118,14 +149,14 @@ def table(run: Run, cache: Path | None) -> Table:
 
 
 def _scored(reader: Reader, plan: Plan, task: Task) -> Iterable[tuple[str, dict[str, Json]]]:
-    """The primary metric's scores, an item's name being a digest of its id and reference."""
+    """The primary metric's scores, an item being named after its question."""
     found = scores(task, items(reader, plan, task))[task.primary]
     clusters = {name: k for k, name in enumerate(dict.fromkeys(each.cluster for each in found.values()))}
     numbers = [clusters[each.cluster] for each in found.values()]
     yield (
         f"{task.id}: {task.primary}",
         {
-            "items": [digest(canonical([name, each.reference]))[:10] for name, each in found.items()],
+            "items": [digest(name)[:10] for name in found],
             "scores": [each.score for each in found.values()],
             "clusters": numbers if len(clusters) < len(found) else None,
         },

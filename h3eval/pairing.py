@@ -16,6 +16,7 @@ from h3eval.columns import Columns, columns, told
 from h3eval.judgeplan import JudgePlan, seats
 from h3eval.labels import Labels
 from h3eval.plan import Plan
+from h3eval.questions import Names
 from h3eval.scoring import items, measure, outcome, plan_of, value_of
 from h3eval.stats.comparison import Difference, corrected_difference, holm, paired, student_difference
 from h3eval.stats.composite import DIMENSIONS
@@ -33,15 +34,15 @@ class Scored:
     score: float | None
     cluster: str
     label: str
-    reference: str
-    """Digest of what the item is: the same id with another reference is another item."""
+    sample_id: str
 
 
 @dataclass(frozen=True)
 class Flip:
-    """An item that is read otherwise in the new run."""
+    """An item that is read otherwise in the new run. Ids are the runs' own: the question is the same."""
 
     sample_id: str
+    old_id: str
     old: float
     new: float
     old_label: str
@@ -68,6 +69,10 @@ class Change:
     """Of these, how many one run or both could not score."""
     only_old: int = 0
     only_new: int = 0
+    other_questions: int = 0
+    """Ids that both runs have, for different questions."""
+    renamed: int = 0
+    """Questions that both runs have, under different ids."""
     flips: tuple[Flip, ...] = ()
     p_adjusted: float | None = None
     """Holm's, over all primary metrics that were compared."""
@@ -143,6 +148,7 @@ class _Pair:
         self.plans = plans
         self.results = [measure(reader, plan, task) for reader, plan in zip(readers, plans, strict=True)]
         self.scores = [scores(task, items(reader, plan, task)) for reader, plan in zip(readers, plans, strict=True)]
+        self.ids = [_ids(scored) for scored in self.scores]
         sides = zip(self.results, plans, labels or (), strict=False)
         self.people = [told(result, task, plan, mine) for result, plan, mine in sides]
 
@@ -153,15 +159,23 @@ class _Pair:
         return [columns(judged, result.items(), found) for result, found in zip(self.results, self.people, strict=True)]
 
     def other_items(self) -> str:
-        """Why the two runs' items are not the same ones; empty where they are."""
-        before, after = (next(iter(scored.values())) for scored in self.scores)
-        shared = before.keys() & after.keys()
-        if not shared:
-            return "the runs share no item"
-        other = [name for name in before if name in shared and before[name].reference != after[name].reference]
-        if other:
-            return f"{len(other)} items have the same id and another reference ({other[0]}): the data differs"
-        return ""
+        """Why the two runs have no item in common; empty where they have some."""
+        before, after = self.ids
+        if before.keys() & after.keys():
+            return ""
+        settings = [{**plan.options, "limit": None} for plan in self.plans]
+        names = sorted({*settings[0], *settings[1]})
+        differ = [name for name in names if settings[0].get(name) != settings[1].get(name)]
+        told = "; ".join(f"{name}: {settings[0].get(name)!r} then, {settings[1].get(name)!r} now" for name in differ)
+        why = f" (asked with other settings: {told})" if told else ""
+        same = self._other_questions()
+        named = f": {len(same)} ids name another question ({same[0]})" if same else ""
+        return f"the runs share no question{named}{why}"
+
+    def _other_questions(self) -> list[str]:
+        """Ids that both runs have, for different questions."""
+        before, after = ({name: question for question, name in ids.items()} for ids in self.ids)
+        return [name for name in before if name in after and _question(before[name]) != _question(after[name])]
 
     def changes(self) -> Iterator[Change]:
         for metric in self.task.metrics:
@@ -177,6 +191,8 @@ class _Pair:
             new.unit, new.direction, old, new,
             shared=len(shared), unscored=len(shared) - len(kept),
             only_old=len(before) - len(shared), only_new=len(after) - len(shared),
+            other_questions=len(self._other_questions()),
+            renamed=sum(before[name].sample_id != after[name].sample_id for name in shared),
         )  # fmt: skip
         if note := self._incomparable(metric, len(kept)):
             return replace(change, note=note)
@@ -187,9 +203,10 @@ class _Pair:
         groups = clusters if len(set(clusters)) < len(clusters) else None
         difference = _paired(judged, groups, largest)
         if self.people and metric.roles and new.direction != "none":
-            difference, correction = self._corrected(metric, difference, judged, kept, groups, factor)
+            ids = [[side[name].sample_id for name in kept] for side in (after, before)]
+            difference, correction = self._corrected(metric, difference, judged, ids, groups, factor)
             change = replace(change, correction=correction)
-        flips = [_flip(name, before[name], after[name]) for name in kept if _turned(before[name], after[name])]
+        flips = [_flip(before[name], after[name]) for name in kept if _turned(before[name], after[name])]
         flips.sort(key=lambda flip: -abs(flip.new - flip.old))
         return replace(change, difference=difference, flips=tuple(flips))
 
@@ -198,7 +215,7 @@ class _Pair:
         metric: Metric,
         raw: Difference,
         judged: Sequence[Any],
-        kept: Sequence[str],
+        ids: Sequence[Sequence[str]],
         groups: list[str] | None,
         factor: float,
     ) -> tuple[Difference, str]:
@@ -209,7 +226,7 @@ class _Pair:
         if not all(side.random for side in sides):
             return raw, "not corrected: the labels are not said to be of items drawn at random"
         known = [dict(zip(side.ids, side.truth, strict=True)) for side in reversed(sides)]
-        truth = [np.array([values[name] for name in kept]) * factor for values in known]
+        truth = [np.array([values[name] for name in names]) * factor for values, names in zip(known, ids, strict=True)]
         try:
             made = corrected_difference(judged[0], judged[1], truth[0], truth[1], groups, raw.largest)
         except ValueError as error:
@@ -231,26 +248,37 @@ def _voice(judge: JudgePlan) -> str:
 
 
 def scores(task: Task, found: Iterator[Item]) -> dict[str, dict[str, Scored]]:
-    """By metric and sample, for every item to which the metric applies.
+    """By metric and question (`h3eval.questions`), for every item to which the metric applies.
 
     A value that is no single score has none here: such metrics are not compared item by item.
     """
     table: dict[str, dict[str, Scored]] = {metric.name: {} for metric in task.metrics}
+    questions = Names()
     for item in found:
-        reference = digest(canonical([item.sample.reference, item.sample.metadata.get("question")]))[:16]
+        name = questions.name(item.sample)
         for metric in task.metrics:
             if metric.applies(item):
-                table[metric.name][item.sample.id] = _scored(metric, item, reference)
+                table[metric.name][name] = _scored(metric, item)
     return table
 
 
-def _scored(metric: Metric, item: Item, reference: str) -> Scored:
+def _scored(metric: Metric, item: Item) -> Scored:
     value: Any = value_of(metric, item)
     cluster = item.sample.id
     if metric.clustered and value is not None:
         value, cluster = value[0], str(value[1])
     label = "; ".join(outcome(item.verdicts[role]) for role in metric.roles or ("rule",) if role in item.verdicts)
-    return Scored(None if isinstance(value, tuple) else value, cluster, label, reference)
+    return Scored(None if isinstance(value, tuple) else value, cluster, label, item.sample.id)
+
+
+def _ids(scored: Mapping[str, Mapping[str, Scored]]) -> dict[str, str]:
+    """Question to sample id, of every item that some metric applies to."""
+    return {name: each.sample_id for table in scored.values() for name, each in table.items()}
+
+
+def _question(name: str) -> str:
+    """The question, whichever time it is asked."""
+    return name.partition("#")[0]
 
 
 def _paired(columns: Sequence[Any], clusters: list[str] | None, largest: float) -> Difference:
@@ -271,8 +299,8 @@ def _turned(old: Scored, new: Scored) -> bool:
     return old.label != new.label if old.label and new.label else old.score != new.score
 
 
-def _flip(name: str, old: Scored, new: Scored) -> Flip:
-    return Flip(name, old.score or 0.0, new.score or 0.0, old.label, new.label)
+def _flip(old: Scored, new: Scored) -> Flip:
+    return Flip(new.sample_id, old.sample_id, old.score or 0.0, new.score or 0.0, old.label, new.label)
 
 
 def _estimate(result: TaskResult, metric: str) -> Estimate:
@@ -335,10 +363,14 @@ def plain(change: Change, flips: int | None = None) -> dict[str, Json]:
         "ci": [_real(end) for end in found.ci] if found else None, "p": _real(found.p) if found else None,
         "p_adjusted": change.p_adjusted, "method": found.method if found else None, "n": found.n if found else 0,
         "shared": change.shared, "unscored": change.unscored,
-        "only_old": change.only_old, "only_new": change.only_new, "note": change.note or None,
+        "only_old": change.only_old, "only_new": change.only_new,
+        "other_questions": change.other_questions, "renamed": change.renamed, "note": change.note or None,
         "correction": change.correction or None,
         "flips": [
-            {"id": f.sample_id, "old": f.old, "new": f.new, "old_label": f.old_label, "new_label": f.new_label}
+            {
+                "id": f.sample_id, "old_id": f.old_id, "old": f.old, "new": f.new,
+                "old_label": f.old_label, "new_label": f.new_label,
+            }
             for f in change.flips[:flips]
         ],
     }  # fmt: skip

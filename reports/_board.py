@@ -31,6 +31,8 @@ class Cell:
     failed: int
     why: str
     """Why there is no number."""
+    apart: str
+    """Why it is not in the column's order, where it answered other items than the others."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def cell(column: Mapping[str, Any], found: Mapping[str, Any]) -> Cell:
     return Cell(
         shown(column, found), "" if value is None else repr(float(value)), found.get("place", 0), rank(found),
         f"{total:,}" if column["kind"] == "task" and total != column["n"] else "", int(found.get("n_failed") or 0),
-        "" if value is not None else why or "nothing was scored",
+        "" if value is not None else why or "nothing was scored", found.get("apart", ""),
     )  # fmt: skip
 
 

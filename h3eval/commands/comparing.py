@@ -30,6 +30,9 @@ def compare(args: Namespace) -> int:
     notes = {change.name: change.note for change in found.changes if change.note and (change.primary or args.all)}
     for name, why in {**found.refused, **notes}.items():
         say(f"not compared: {name}: {why}")
+    for change in found.primaries:
+        if left := left_out(change):
+            say(f"{change.task}: {left}")
     for change in found.changes:
         if change.correction and (change.primary or args.all):
             say(f"{change.name}: {change.correction}")
@@ -38,6 +41,17 @@ def compare(args: Namespace) -> int:
     if args.html:
         _page(Path(args.html), found, Path(args.old), Path(args.new))
     return 0 if any(change.difference for change in found.changes) else INCOMPLETE
+
+
+def left_out(change: Change) -> str:
+    """Which items the difference is not over, in words; empty where both runs have the same under the same ids."""
+    told = {
+        "items only in the old run": change.only_old,
+        "items only in the new run": change.only_new,
+        "ids that name another question in the other run": change.other_questions,
+        "questions under another id": change.renamed,
+    }
+    return ", ".join(f"{count} {what}" for what, count in told.items() if count)
 
 
 def _page(file: Path, found: Comparison, old: Path, new: Path, gated: Gated | None = None) -> None:

@@ -64,6 +64,14 @@ def _show(board: Mapping[str, Any]) -> None:
     for run in board["runs"][:MOST_ROWS]:
         table.add_row(Text(run["name"]), *(_cell(column, run["cells"].get(column["id"])) for column in columns))
     output().print(table)
+    for column in columns:
+        apart = {
+            run["name"]: cell["apart"]
+            for run in board["runs"]
+            if "apart" in (cell := run["cells"].get(column["id"], {}))
+        }
+        for name, why in apart.items():
+            say(f"{column['title']}: {name}: not ranked: {why}")
     hidden = {"runs": len(board["runs"]) - MOST_ROWS, "columns": len(board["columns"]) - len(columns)}
     if more := [f"{count} {what}" for what, count in hidden.items() if count > 0]:
         say(f"not shown here: {' and '.join(more)}")

@@ -16,7 +16,7 @@ OPEN_TO_PLUGINS = {"errors", "types", "text", "datasets", "stats"}
 LAYERS = [
     {"errors"},
     {"types"},
-    {"text", "datasets", "subsets"},
+    {"text", "datasets", "subsets", "questions"},
     {"stats"},
     {"schema", "folder", "journal"},
     {"integrity"},

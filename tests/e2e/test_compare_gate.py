@@ -116,4 +116,4 @@ def test_the_same_id_with_another_reference_is_another_item(runs: Path, tmp_path
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
     code, said = gate(runs, "elsewhere")
-    assert (code, "another reference" in said) == (2, True), said
+    assert (code, "11 ids name another question" in said) == (2, True), said

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from h3eval.errors import H3evalError
 from h3eval.sandbox.evalplus import HURRIED_S, LEAST_S, MOST_S, Status
-from h3eval.sandbox.runner import Jail, Job, Limits, Outcome
+from h3eval.sandbox.jobs import Job, Limits, Outcome
+from h3eval.sandbox.runner import Jail
 from h3eval.sandbox.turns import Turns
 
 VERSION = 1

@@ -32,7 +32,8 @@ from evalplus.eval._special_oracle import (
 from platformdirs import user_cache_path
 
 from h3eval.errors import H3evalError
-from h3eval.sandbox.runner import Jail, Job, Limits, Outcome
+from h3eval.sandbox.jobs import Job, Limits, Outcome
+from h3eval.sandbox.runner import Jail
 from h3eval.sandbox.wire import decode, encode, spread
 from h3eval.text import canonical, digest
 from h3eval.types import Json
@@ -289,7 +290,7 @@ def _checked(jail: Jail, comparison: Comparison, code: str, hurried: bool) -> St
     problem, expected = comparison.problem, comparison.expected
     errors: list[str] = []
 
-    def hear(index: int, text: bytes, claimed: float) -> bool:
+    def hear(index: int, text: bytes, used: float) -> bool:
         if text.startswith(b"!"):
             errors.append(text[1:80].decode("ascii", "replace"))
             return False
@@ -297,10 +298,10 @@ def _checked(jail: Jail, comparison: Comparison, code: str, hurried: bool) -> St
 
     job = problem.job(comparison.suite, code, expected.allowed(hurried), expected.limits)
     outcome = jail.run(job, hear)
-    return _status(outcome, len(expected.outputs), errors, expected.limits)
+    return _status(outcome, len(expected.outputs), errors)
 
 
-def _status(outcome: Outcome, total: int, errors: Sequence[str], limits: Limits) -> Status:
+def _status(outcome: Outcome, total: int, errors: Sequence[str]) -> Status:
     made = partial(Status, total=total, cpu_s=outcome.cpu_s, wall_s=outcome.wall_s)
     passed = min(outcome.heard, total)
     if outcome.end == "done":
@@ -310,8 +311,7 @@ def _status(outcome: Outcome, total: int, errors: Sequence[str], limits: Limits)
         return made("fail", max(passed - 1, 0), reason=why)
     why = f"{outcome.end}: {outcome.detail}".strip(": ")
     # EvalPlus calls an input that takes too long a failure, and only a whole suite that does a time-out.
-    late = outcome.end == "timeout" and outcome.cpu_s >= limits.seconds
-    return made("timeout" if late else "fail", passed, reason=why)
+    return made("timeout" if outcome.whole else "fail", passed, reason=why)
 
 
 def expected(jail: Jail, problem: Problem) -> dict[Suite, Expected]:
@@ -334,9 +334,9 @@ def _computed(jail: Jail, problem: Problem, suite: Suite) -> Expected:
     outputs: list[bytes] = []
     clock = [0.0]
 
-    def hear(index: int, text: bytes, claimed: float) -> bool:
+    def hear(index: int, text: bytes, used: float) -> bool:
         outputs.append(text)
-        clock.append(claimed)
+        clock.append(used)
         return not text.startswith(b"!")
 
     count = len(problem.lines[suite])

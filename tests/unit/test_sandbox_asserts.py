@@ -7,7 +7,8 @@ import pytest
 from h3eval.sandbox import asserts
 from h3eval.sandbox.asserts import Asserts, BrokenTests
 from h3eval.sandbox.evalplus import Status
-from h3eval.sandbox.runner import Jail, Limits
+from h3eval.sandbox.jobs import Limits
+from h3eval.sandbox.runner import Jail
 
 Pair = tuple[Jail, Jail]
 SPIN = "def f(x):\n while x: pass\n return x"

@@ -10,7 +10,8 @@ import pytest
 
 from h3eval.errors import NoSandbox
 from h3eval.sandbox import choice
-from h3eval.sandbox.runner import Jail, Job, Limits, Outcome
+from h3eval.sandbox.jobs import Job, Limits, Outcome
+from h3eval.sandbox.runner import Jail
 from h3eval.sandbox.wire import decode, encode
 
 

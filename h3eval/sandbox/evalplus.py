@@ -32,6 +32,7 @@ from evalplus.eval._special_oracle import (
 from platformdirs import user_cache_path
 
 from h3eval.errors import H3evalError
+from h3eval.sandbox.cleaning import sanitized as sanitized  # its rules for answers, beside those for outputs
 from h3eval.sandbox.jobs import Job, Limits, Outcome
 from h3eval.sandbox.runner import Jail
 from h3eval.sandbox.wire import decode, encode, spread
@@ -120,15 +121,6 @@ def _deserializer() -> Callable[[str, Sequence[Any]], Sequence[Any]]:
         raise Unsolved(f"evalplus: data/mbpp.py has no {name} any more: install evalplus 0.3.1")
     found: Callable[[str, Sequence[Any]], Sequence[Any]] = scope[name]
     return found
-
-
-def sanitized(text: str, entry_point: str) -> str:
-    """What EvalPlus's own sanitiser leaves of an answer; the answer itself where it can't be parsed."""
-    try:
-        code: str = importlib.import_module("evalplus.sanitize").sanitize(text, entry_point)
-    except (MemoryError, RecursionError, SyntaxError, UnicodeError, ValueError):
-        return text
-    return code
 
 
 @dataclass(frozen=True)
@@ -298,10 +290,10 @@ def _checked(jail: Jail, comparison: Comparison, code: str, hurried: bool) -> St
 
     job = problem.job(comparison.suite, code, expected.allowed(hurried), expected.limits)
     outcome = jail.run(job, hear)
-    return _status(outcome, len(expected.outputs), errors)
+    return _status(outcome, len(expected.outputs), errors, expected.limits)
 
 
-def _status(outcome: Outcome, total: int, errors: Sequence[str]) -> Status:
+def _status(outcome: Outcome, total: int, errors: Sequence[str], limits: Limits) -> Status:
     made = partial(Status, total=total, cpu_s=outcome.cpu_s, wall_s=outcome.wall_s)
     passed = min(outcome.heard, total)
     if outcome.end == "done":
@@ -311,7 +303,8 @@ def _status(outcome: Outcome, total: int, errors: Sequence[str]) -> Status:
         return made("fail", max(passed - 1, 0), reason=why)
     why = f"{outcome.end}: {outcome.detail}".strip(": ")
     # EvalPlus calls an input that takes too long a failure, and only a whole suite that does a time-out.
-    return made("timeout" if outcome.whole else "fail", passed, reason=why)
+    late = outcome.end == "timeout" and (outcome.whole or outcome.cpu_s >= limits.seconds)
+    return made("timeout" if late else "fail", passed, reason=why)
 
 
 def expected(jail: Jail, problem: Problem) -> dict[Suite, Expected]:

@@ -141,16 +141,11 @@ class Sandbox:
             return Executed(code, {TESTS: asserts.check(checker, jail, tests, code, hurried)})
 
     def _program(self, request: Request, asked: Problem | Asserts) -> str:
-        """The program that an answer makes: `completion` and `solution` as EvalPlus scores files of samples, unchanged;
-        `continued` and `answer` as it treats what a model has just said. Raise Uncleaned."""
-        text, form = str(request.prompt), request.options["form"]
-        if form == "completion":
-            return asked.prompt + text
-        if form == "solution":
-            return text
-        whole = f"{asked.prompt.strip()}\n{text}" if form == "continued" else text
+        return _code(str(request.prompt), str(request.options["form"]), asked, self._cleaned)
+
+    def _cleaned(self, text: str, entry_point: str) -> str:
         with self.cleaners.one() as jail:
-            return cleaning.cleaned(jail, whole.replace("\t", "    "), asked.entry_point)
+            return cleaning.cleaned(jail, text, entry_point)
 
     def _reply(self, found: Executed) -> Reply:
         told = {suite: each.plain() for suite, each in found.statuses.items()}
@@ -247,6 +242,17 @@ def _tests(request: Request) -> Asserts:
     if not (tests.test.strip() and tests.entry_point.isidentifier()):
         raise BrokenTests("the sample's reference holds no `test`, or its `entry_point` names no function")
     return tests
+
+
+def _code(text: str, form: str, asked: Problem | Asserts, clean: Callable[[str, str], str] = cleaning.sanitized) -> str:
+    """The program that an answer makes: `completion` and `solution` as EvalPlus scores files of samples, unchanged;
+    `continued` and `answer` as it treats what a model has just said. Raise Uncleaned where that takes too long."""
+    if form == "completion":
+        return asked.prompt + text
+    if form == "solution":
+        return text
+    whole = f"{asked.prompt.strip()}\n{text}" if form == "continued" else text
+    return clean(whole.replace("\t", "    "), asked.entry_point)
 
 
 def _second(first: Executed, again: Executed) -> Executed:

@@ -68,7 +68,9 @@ class Sleeper:
             if not reading.ready and reading.asleep(waited - began, then) >= (WALL - 1) * allowed:
                 return "input"
         slept = reading.asleep(waited_in_all, START)
-        return "all" if not reading.ready and reading.cpu_s + slept >= WALL * in_all else None
+        # It may have been kept waiting ever since its last output came.
+        unknown = waited if reading.ready else 0.0
+        return "all" if reading.cpu_s + slept - unknown >= WALL * in_all else None
 
 
 class Meter:

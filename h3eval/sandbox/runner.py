@@ -14,6 +14,7 @@ import select
 import socket
 import subprocess
 import tempfile
+import termios
 import time
 from contextlib import suppress
 from types import TracebackType
@@ -121,6 +122,8 @@ class Watch:
         self.lines = io.BytesIO(job.lines)
         self.unsent = memoryview(job.head())
         self.unread = bytearray()
+        self.more = False
+        """Has it said more than the line that is being looked at?"""
         self.total = 0
         self.next = -1
         """Index of the output that is waited for; -1 while the program is being loaded."""
@@ -205,11 +208,18 @@ class Watch:
         return self.ended is None
 
     def _say(self, line: bytes) -> None:
-        """Send one line, the rest of it as the program reads."""
+        """Send one line, the rest of it as the program reads. What it has said by now can't answer it."""
+        if self.more or self._pending():
+            self._stop("protocol", "it spoke out of its turn")
+            return
         self.unsent = memoryview(bytes(self.unsent) + line)
         self._send()
         if self.unsent and self.feed >= 0:
             self.poll.register(self.feed, select.POLLOUT)
+
+    def _pending(self) -> bool:
+        """Is there something to be read from it?"""
+        return self.result >= 0 and any(fcntl.ioctl(self.result, termios.FIONREAD, bytes(4)))
 
     def _send(self) -> None:
         try:
@@ -252,7 +262,8 @@ class Watch:
             return
         lines = [bytes(self.unread), *others[:-1]]
         self.unread = bytearray(others[-1])
-        for line in lines:
+        for left, line in zip(reversed(range(len(lines))), lines, strict=True):
+            self.more = left > 0 or bool(self.unread)
             self._line(line)
             if self.verdict is not None:
                 return

@@ -14,16 +14,20 @@ from h3eval.sandbox.runner import Jail
 
 evalplus = importlib.import_module("evalplus.sanitize")
 LINES = (
-    "def f(x):", "    return x", "    return g(x)", "def g(x):", "", "  ", "import os", "from a import b", "x = 1", "(", ")",
-    '"""', "Here is", "```python", "```", "class A:", "    pass", "if x:", "else:", "\\", "x = [1,", "2]", "\x00", "\ud800",
+    "def f(x):", "    return x", "    return g(x)", "def g(x):", "", "  ", "import os", "from a import b", "x = 1", "(",
+    ")",
+    '"""', "Here is", "```python", "```", "class A:", "    pass", "if x:", "else:", "\\", "x = [1,", "2]",
+    "\x00", "\ud800",
     "\u00a0", "\tx = 1", "async def f(): return 1", "# f", "y: int = 2", "a, b = 1, 2", "\x0c", "1 +", "''' '''",
 )  # fmt: skip
 ANSWERS = (
     "", "\n", "\n\n\n", "f", "def f(x):\n    return x", "def f(x): return x",
     "Sure!\n\n```python\nimport math\n\ndef g(x):\n    return x\n\ndef f(x):\n    return g(x) + math.pi\n```\nIt adds.",
     "def f(x):\n    return x\ndef f(x):\n    return 2", "def f(x):\n    print(x)", "f = lambda x: x\nz = f(1)",
-    "class A:\n    pass\n\ndef f(x):\n    return A()\n\nprint(f(1))", "from typing import *\ndef f(x):\n  return 'é\u4e2d\U0001f600'",
-    "def f(x):\r\n    return x\r\nprint(1)\r\n", "x = 1\n" * 40 + "def f(x):\n    return x", "\ud800\ndef f(x):\n    return x",
+    "class A:\n    pass\n\ndef f(x):\n    return A()\n\nprint(f(1))",
+    "from typing import *\ndef f(x):\n  return 'é\u4e2d\U0001f600'",
+    "def f(x):\r\n    return x\r\nprint(1)\r\n", "x = 1\n" * 40 + "def f(x):\n    return x", 
+    "\ud800\ndef f(x):\n    return x",
     "def f(x):\n    return '\x00'", "a\x0cb\ndef f(x):\n    return x", "x = " + "(" * 150 + ")" * 150 + "\ny = 1",
     "def f(x):\n    return x\n" + "and so on (\n" * 12 + "def g(x):\n    return f(x)",
 )  # fmt: skip

@@ -50,11 +50,11 @@ def test_an_answer_that_is_all_code_takes_one_parse_however_long(jail: Jail) -> 
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize(
     "text",
-    [PROSE * 300, (PROSE + "\n") * 150, "x = (\n" * 400, "1.\n\n" * 400 + "a b", '"""\n' + "a b\n" * 400],
+    [PROSE * 300, (PROSE + "\n") * 150, "x = (\n" * 400, "1. it\n\n" * 400, '"""\n' + "a b\n" * 400],
     ids=["prose", "blank lines", "open", "numbers", "string"],
 )
 def test_too_much_work_ends(jail: Jail, text: str) -> None:
-    with pytest.raises(cleaning.Uncleaned, match="lines could not be cleaned.*processor time"):
+    with pytest.raises(cleaning.Uncleaned, match=r"lines could not be cleaned.*processor time"):
         cleaning.cleaned(jail, text, "f")
     assert cleaning.cleaned(jail, SOLVED + "and so on\n", "words_in") == SOLVED.strip()
 

@@ -59,8 +59,6 @@ def main() -> None:
     confine(settings)
     for name in settings["preload"]:
         importlib.import_module(name)
-    # Every program starts with the same numbers, in whichever zygote.
-    importlib.import_module("random").seed(0)
     # Where Python lies has been read by now; it is no program's business.
     os.environ.clear()
     program = base64.b64decode(settings["seccomp"])
@@ -158,6 +156,9 @@ def candidate(zygote: int, job: dict[str, Any], descriptors: list[int], program:
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (value, value))
     if program:
         load(program)
+    if "random" in sys.modules:
+        # Forking has seeded it from the system's numbers: every program starts with the same ones.
+        sys.modules["random"].seed(0)
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     serve(os.fdopen(JOB, "rb"), os.fdopen(RESULT, "wb"))
     os._exit(0)

@@ -14,7 +14,7 @@ from h3eval.sandbox.jobs import Job, Limits, Outcome
 from h3eval.sandbox.runner import Jail
 from h3eval.sandbox.turns import Turns
 
-VERSION = 1
+VERSION = 2
 """Of the rules: judges send it with their requests, so that it is part of every verdict's address."""
 TESTS_S = 10.0
 """Processor seconds that tests may take between two calls."""

@@ -39,7 +39,7 @@ from h3eval.sandbox.wire import decode, encode, spread
 from h3eval.text import canonical, digest
 from h3eval.types import Json
 
-VERSION = 1
+VERSION = 2
 """Of the rules: part of every verdict's address, and of the expected outputs'."""
 LEAST_S = 4.0
 SLOWER = 4.0

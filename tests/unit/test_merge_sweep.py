@@ -1,5 +1,8 @@
 """Sweeps: their points, the front, and the scores they are chosen by."""
 
+import re
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -169,3 +172,11 @@ def test_a_scale_that_nobody_knows_leaves_a_gap(held: dict[str, Any]) -> None:
     assert sweeping.dimensions(held) == {"helpful": None}
     assert sweeping.intervals(held) == {}
     assert bool(sweeping.endless(held)) == (held["estimates"][0]["value"] is not None)
+
+
+def test_what_the_docs_show_is_read() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "merge.md").read_text()
+    found = [tomllib.loads(each) for each in re.findall(r"^```toml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)]
+    simplex_, methods = ([point.varied for point in grid.points(each)] for each in found)
+    assert [each["weights"] for each in simplex_] == ["0/1", "0.25/0.75", "0.5/0.5", "0.75/0.25", "1/0"]
+    assert [each["method"] for each in methods] == ["task_arithmetic"] * 2 + ["ties"] * 4 + ["breadcrumbs"] * 4

@@ -79,7 +79,9 @@ def _handed_on() -> Iterator[_Stopping]:
         # Signals are the main thread's.
         yield found
         return
-    before = {number: signal.signal(number, found.handle) for number in STOP}
+    # What was started to ignore Ctrl-C (`nohup`, `&` in a script) goes on doing so.
+    heard = [number for number in STOP if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, found.handle) for number in heard}
     try:
         yield found
     finally:

@@ -73,6 +73,15 @@ class Sleeper:
         return "all" if reading.cpu_s + slept - unknown >= WALL * in_all else None
 
 
+def starved_s() -> float:
+    """Seconds that this thread itself has been kept waiting for a processor: while it was, no output could be read.
+    Nothing where the kernel does not say."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 class Meter:
     """One process, by its pidfd, which this owns."""
 

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from h3eval.errors import NoSandbox
-from h3eval.sandbox.clock import Gone, Meter, Sleeper
+from h3eval.sandbox.clock import Gone, Meter, Sleeper, starved_s
 from h3eval.sandbox.jobs import End, Hear, Job, Outcome
 from h3eval.sandbox.jobs import Limits as Limits  # those who run jobs need it with them
 from h3eval.sandbox.tiers import Tier
@@ -134,6 +134,7 @@ class Watch:
         """Processor seconds that it had used when its last line came."""
         self.checked = 0.0
         self.sleeper = Sleeper()
+        self.starved = starved_s()
         self.verdict: End | None = None
         self.detail = ""
         self.whole = False
@@ -355,7 +356,8 @@ class Watch:
         except Gone:
             return
         if not self._late(reading.cpu_s):
-            asleep = self.sleeper.asleep(reading, waited, self.waited + waited, allowed, in_all)
+            in_time = self.waited + waited - (starved_s() - self.starved)
+            asleep = self.sleeper.asleep(reading, waited, in_time, allowed, in_all)
             if asleep is not None:
                 self._stop("timeout", "by the clock on the wall", whole=asleep == "all")
 

@@ -40,7 +40,8 @@ sys.exit(main(sys.argv[1:]))
 """A container that forbids namespaces, on a kernel without Landlock, as a filter on this process has it."""
 BUSY = """
 import sys, threading
-from h3eval.sandbox.runner import Jail, Job
+from h3eval.sandbox.jobs import Job
+from h3eval.sandbox.runner import Jail
 from h3eval.sandbox.tiers import tier
 made = tier(sys.argv[1])
 made.settings["mark"] = sys.argv[2]

@@ -17,7 +17,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from h3eval.config import read_toml
 from h3eval.errors import ConfigError
-from h3eval.fusion.architectures import family
+from h3eval.fusion.architectures import understood
 from h3eval.fusion.checkpoints import Checkpoint, copy_tokenizer, digest, opened, write_json
 from h3eval.fusion.folders import REPORT, working
 from h3eval.fusion.progress import Progress, quiet
@@ -99,7 +99,7 @@ def align(asked: Alignment, out: Path, tell: Callable[[str], None]) -> dict[str,
             tell(f"{out}: finished before; nothing to do")
             return before
         base = Checkpoint(Path(asked.base))
-        family(base.config, base.folder)
+        understood(Checkpoint(base.folder))
         report = _aligned(asked, base, out, tell)
         write_json(out / REPORT, {"settings": asdict(asked), **report})
         shutil.rmtree(out / "checkpoints", ignore_errors=True)

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 from h3eval.config import read_json
 from h3eval.errors import ConfigError
 from h3eval.fusion import routing, serving, training
-from h3eval.fusion.architectures import chosen_format, family
+from h3eval.fusion.architectures import chosen_format, understood
 from h3eval.fusion.checkpoints import Checkpoint, copy_tokenizer, digest, write_json
 from h3eval.fusion.construction import CODE, Built, construct, form, parts
 from h3eval.fusion.folders import REPORT, working
@@ -93,8 +93,7 @@ def _fused(asked: Settings, out: Path, tell: Tell, keep: bool) -> dict[str, Any]
 
 def _check_serving(asked: Settings) -> None:
     """Raise ConfigError for what could not be written, before anything is computed."""
-    base = Checkpoint(Path(asked.base))
-    family(base.config, base.folder)
+    base = understood(Checkpoint(Path(asked.base)))
     made = form(asked)
     table = made.table()
     if asked.method == "mocae" and asked.construction.gamma == "similarity":

@@ -13,17 +13,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from h3eval.fusion.architectures import chosen_format
+from h3eval.checkpoints import architecture
+from h3eval.fusion.architectures import chosen_format, native
 from h3eval.fusion.checkpoints import Checkpoint, Writer, copy_tokenizer, layers, write_json
 from h3eval.fusion.construction import CODE, base_of
 from h3eval.fusion.modeling_mixture import PROJECTIONS
 
 MIXTRAL_NAMES = {"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}
-ARCHITECTURES = {
-    "mixtral": "MixtralForCausalLM",
-    "qwen2_moe": "Qwen2MoeForCausalLM",
-    "qwen3_moe": "Qwen3MoeForCausalLM",
-}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -41,11 +37,10 @@ def export(constructed: Path, folder: Path, layout: str = "auto", dtype: str = "
         writer.flush()
     if chosen == "code":
         shutil.copyfile(CODE, folder / CODE.name)
-        config = dict(source.config)
+        config = architecture.with_older_rope(source.config)
     else:
-        config = _native(base, form, chosen)
-    if dtype in DTYPES:
-        config["dtype"] = dtype
+        config = native(base, form, chosen)
+    config["dtype"] = str(kind).removeprefix("torch.")
     writer.close(config)
     copy_tokenizer(constructed, folder)
     return chosen
@@ -81,21 +76,6 @@ def experts(source: Checkpoint, stem: str, form: dict[str, Any]) -> Iterator[Ten
     a, b = source.tensor(stem + "_vectors.a").float(), source.tensor(stem + "_vectors.b").float()
     for weights, left, right in zip(stacked, b, a, strict=True):
         yield (weights.float() + form["scale"] * (left @ right)).to(dense.dtype)
-
-
-def _native(base: dict[str, Any], form: dict[str, Any], chosen: str) -> dict[str, Any]:
-    """config.json of a native layout. Keys that a family doesn't know are left out where they would be misread."""
-    config = {key: value for key, value in base.items() if key not in ("mlp_bias", "attention_bias", "pretraining_tp")}
-    config |= {"model_type": chosen, "architectures": [ARCHITECTURES[chosen]], "num_experts_per_tok": form["top_k"]}
-    # Balancing losses are a trainer's business: they play no part when the model answers.
-    config |= {"output_router_logits": False, "router_aux_loss_coef": 0.0}
-    if chosen == "mixtral":
-        return config | {"num_local_experts": form["experts"], "sliding_window": base.get("sliding_window")}
-    config |= {"num_experts": form["experts"], "moe_intermediate_size": base["intermediate_size"]}
-    config |= {"norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": []}
-    if chosen == "qwen2_moe":
-        config["shared_expert_intermediate_size"] = 0
-    return config
 
 
 def adapters(constructed: Path, folder: Path, base: str, names: list[str]) -> list[Path]:

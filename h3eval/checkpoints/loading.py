@@ -26,6 +26,9 @@ def loaded(folder: Path, dtype: torch.dtype, kind: Any = AutoModelForCausalLM, *
             )
     except (*REFUSALS, OSError, ImportError) as error:
         raise ConfigError(f"{folder}: transformers can't load it: {' '.join(str(error).split())[:400]}") from error
+    # What has no elements can't be missed: shared experts of no width.
+    empty = {name for name, parameter in model.named_parameters() if not parameter.numel()}
+    info = {**info, "missing_keys": set(info.get("missing_keys") or ()) - empty}
     for key, says in {
         "missing_keys": "the weights lack",
         "unexpected_keys": "config.json has no place for",
@@ -43,10 +46,10 @@ def quiet() -> Iterator[None]:
     """Without transformers' reports and bars: what they would say is read from the loading's own account."""
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(logging.CRITICAL)
-    transformers_logging.disable_progress_bar()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
         yield
     finally:
         transformers_logging.set_verbosity(level)
         if bars:
-            transformers_logging.enable_progress_bar()
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]

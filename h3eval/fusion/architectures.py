@@ -104,7 +104,7 @@ def check_tensors(checkpoint: Checkpoint, config: Any) -> None:
     """Raise ConfigError unless the weights are those of the model that transformers builds from the configuration:
     transformers would start at random what is missing, and leave out what has no place."""
     with torch.device("meta"), quiet():
-        model = AutoModelForCausalLM.from_config(config)
+        model: Any = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     held = {name for name in checkpoint.names if not name.endswith(COMPUTED)}
     missing = sorted(shapes.keys() - held - ({HEAD} if config.tie_word_embeddings else set()))

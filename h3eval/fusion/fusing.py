@@ -14,10 +14,10 @@ import torch
 from transformers import AutoTokenizer
 
 from h3eval.config import read_json
-from h3eval.errors import ConfigError
-from h3eval.fusion import routing, serving, training
+from h3eval.errors import ConfigError, H3evalError
+from h3eval.fusion import checking, routing, serving, training
 from h3eval.fusion.architectures import chosen_format, understood
-from h3eval.fusion.checkpoints import Checkpoint, copy_tokenizer, digest, write_json
+from h3eval.fusion.checkpoints import INDEX, Checkpoint, copy_tokenizer, digest, write_json
 from h3eval.fusion.construction import CODE, Built, construct, form, parts
 from h3eval.fusion.folders import REPORT, working
 from h3eval.fusion.modeling_mixture import mixtures
@@ -68,6 +68,8 @@ def _fused(asked: Settings, out: Path, tell: Tell, keep: bool) -> dict[str, Any]
         report["construction"] = _constructed(asked, work / "construction", tell)
     made = work / "construction"
     if read:
+        with costs.stage("check"):
+            checking.check_construction(asked, made, training.device_of(asked.training))
         train_rows, kept = split(read, asked.training.heldout, asked.training.seed)
         report["data"] = {"training_rows": len(train_rows), "heldout_rows": len(kept), "files": _files(asked)}
         with costs.stage("train"):
@@ -79,7 +81,7 @@ def _fused(asked: Settings, out: Path, tell: Tell, keep: bool) -> dict[str, Any]
         tell("no data: the router keeps its random start, which no expert's name means anything to")
         report["training"] = {"note": "untrained: the router is random"}
     with costs.stage("write"):
-        report["serving"] = _served(asked, made, out, tell)
+        report["serving"] = _served(asked, work, made, out, tell)
     with costs.stage("digest"):
         report["inputs"] = _inputs(asked)
         report["sha256"] = digest(Checkpoint(out))
@@ -175,17 +177,37 @@ def _fitted(model: Any, folder: Path, encoder: Encoder, fit: list[Row], batch: i
     return {"before": before, "fitted": after, "rows": len(fit)}
 
 
-def _served(asked: Settings, made: Path, out: Path, tell: Tell) -> dict[str, Any]:
-    layout = serving.export(made, out, asked.serve.format, asked.serve.dtype)
-    copy_tokenizer(made, out)
+def _served(asked: Settings, work: Path, made: Path, out: Path, tell: Tell) -> dict[str, Any]:
+    """Write the export beside the folder, check it, and only then move it in. Raise ExportDiffers."""
+    waiting = work / "served"
+    shutil.rmtree(waiting, ignore_errors=True)
+    layout = serving.export(made, waiting, asked.serve.format, asked.serve.dtype)
+    copy_tokenizer(made, waiting)
     facts: dict[str, Any] = {"format": layout, "needs_remote_code": layout == "code"}
     if layout == "code":
         facts["code"] = CODE.name
     if asked.serve.adapters:
-        places = serving.adapters(made, out / "adapters", asked.base, list(asked.experts))
-        facts["adapters"] = [str(place.relative_to(out)) for place in places]
-    tell(f"written as {layout}: {out}")
+        places = serving.adapters(made, waiting / "adapters", asked.base, list(asked.experts))
+        facts["adapters"] = [str(place.relative_to(waiting)) for place in places]
+    try:
+        facts["check"] = checking.check(asked, made, waiting, layout, training.device_of(asked.training))
+    except H3evalError:
+        shutil.rmtree(waiting)
+        raise
+    _moved_in(waiting, out)
+    most = max(row["apart"] for row in facts["check"]["measured"] if row["dtype"] == "float32")
+    tell(f"written as {layout}, and checked against its sources (logits apart by {most:.1g} at most): {out}")
     return facts
+
+
+def _moved_in(waiting: Path, out: Path) -> None:
+    """Take the export into the folder, its configuration last: without it, nothing loads."""
+    for old in (*out.glob("*.safetensors"), out / INDEX):
+        old.unlink(missing_ok=True)
+    shutil.rmtree(out / "adapters", ignore_errors=True)
+    for file in sorted(waiting.iterdir(), key=lambda file: file.name == "config.json"):
+        file.rename(out / file.name)
+    waiting.rmdir()
 
 
 def _inputs(asked: Settings) -> dict[str, Any]:

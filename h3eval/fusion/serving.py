@@ -32,7 +32,7 @@ def export(constructed: Path, folder: Path, layout: str = "auto", dtype: str = "
     kind = DTYPES.get(dtype, source.tensor(next(name for name in source.names if ".self_attn." in name)).dtype)
     writer = Writer(folder)
     for key, names in layers(source.names):
-        for name, tensor in _layer(source, key, names, form, chosen):
+        for name, tensor in _layer(source, key, names, form, chosen, kind):
             writer.add(name, tensor.to(kind))
         writer.flush()
     if chosen == "code":
@@ -47,7 +47,7 @@ def export(constructed: Path, folder: Path, layout: str = "auto", dtype: str = "
 
 
 def _layer(
-    source: Checkpoint, key: str, names: list[str], form: dict[str, Any], chosen: str
+    source: Checkpoint, key: str, names: list[str], form: dict[str, Any], chosen: str, kind: torch.dtype
 ) -> Iterator[tuple[str, Tensor]]:
     if chosen == "code" or not key.startswith("model.layers."):
         yield from ((name, source.tensor(name)) for name in names)
@@ -56,26 +56,26 @@ def _layer(
     block = f"{key}.block_sparse_moe" if chosen == "mixtral" else f"{key}.mlp"
     router = source.tensor(f"{key}.mlp.router.weight")
     # Native routers have no temperature: z / tau = (W_r / tau) h.
-    yield f"{block}.gate.weight", (router.float() / form["temperature"]).to(router.dtype)
+    yield f"{block}.gate.weight", router.float() / form["temperature"]
     if chosen == "qwen2_moe":
         # vLLM builds this gate even where there is no shared expert to open it for.
         yield f"{block}.shared_expert_gate.weight", torch.zeros(1, router.shape[1], dtype=router.dtype)
     for projection in PROJECTIONS:
         name = MIXTRAL_NAMES[projection] if chosen == "mixtral" else projection
-        for expert, weights in enumerate(experts(source, f"{key}.mlp.{projection}", form)):
+        for expert, weights in enumerate(experts(source, f"{key}.mlp.{projection}", form, kind)):
             yield f"{block}.experts.{expert}.{name}.weight", weights
 
 
-def experts(source: Checkpoint, stem: str, form: dict[str, Any]) -> Iterator[Tensor]:
-    """Each expert's whole matrix (out, in): its own, or the base's with its low-rank change."""
+def experts(source: Checkpoint, stem: str, form: dict[str, Any], kind: torch.dtype) -> Iterator[Tensor]:
+    """Each expert's whole matrix (out, in): its own, or the base's with its low-rank change, rounded once."""
     dense = source.tensor(stem + ".weight")
     stacked = dense.expand(form["experts"], *dense.shape) if form["shared"] else dense
     if not form["rank"]:
-        yield from (weights.clone() for weights in stacked)
+        yield from (weights.to(kind).clone() for weights in stacked)
         return
     a, b = source.tensor(stem + "_vectors.a").float(), source.tensor(stem + "_vectors.b").float()
     for weights, left, right in zip(stacked, b, a, strict=True):
-        yield (weights.float() + form["scale"] * (left @ right)).to(dense.dtype)
+        yield (weights.float() + form["scale"] * (left @ right)).to(kind)
 
 
 def adapters(constructed: Path, folder: Path, base: str, names: list[str]) -> list[Path]:

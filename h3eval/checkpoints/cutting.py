@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CONFIG_MAPPING
 
@@ -49,6 +50,31 @@ def write_cut(names: Iterable[str], read: Callable[[str], Tensor], config: Mappi
     tensors = {new: read(old).contiguous() for old, new in cut_names(names, depth(config)).items()}
     save_file(tensors, into / "model.safetensors", metadata={"format": "pt"})
     (into / "config.json").write_text(json.dumps(cut_config(config)), encoding="utf-8")
+    return into
+
+
+def cut_folder(folder: Path, config: Mapping[str, Any], into: Path) -> Path:
+    """The cut of a folder with safetensors."""
+    places: dict[str, Path] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as opened:
+            places.update(dict.fromkeys(opened.keys(), file))
+
+    def read(name: str) -> Tensor:
+        with safe_open(places[name], framework="pt") as opened:
+            found: Tensor = opened.get_tensor(name)
+            return found
+
+    return write_cut(places, read, config, into)
+
+
+def cut_adapter(folder: Path, config: Mapping[str, Any], into: Path) -> Path:
+    """The cut of a LoRA adapter of a model of this configuration."""
+    into.mkdir(parents=True)
+    stored = load_file(folder / "adapter_model.safetensors")
+    kept = {new: stored[old] for old, new in cut_names(stored, depth(config)).items()}
+    save_file(kept, into / "adapter_model.safetensors", metadata={"format": "pt"})
+    (into / "adapter_config.json").write_bytes((folder / "adapter_config.json").read_bytes())
     return into
 
 

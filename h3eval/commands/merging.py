@@ -45,15 +45,20 @@ def merge(args: Namespace) -> int:
     if not args.out:
         raise ConfigError("--out: name the folder of the result")
     out, where = Path(args.out), device(made, args.device)
+    checking = importlib.import_module("h3eval.merge.checking") if args.check else None
+    checked: list[str] = []
     with Output(out, made.jobs, shard) as writing:
         with progress(sum(job.bytes_in + job.bytes_out for job in made.jobs)) as step:
             result = engine.run(made, writing, args.threads or engine.cores(), report.files(made), step, where)
         told = report.warnings(made, result)
         text = report.report(made, result, told)
         files = {report.REPORT: report.text(text), report.CARD: report.card(made, text)}
-        writing.finish(made.donor, config(made), files)
+        check = (lambda folder: checked.append(checking.check(folder, made))) if checking else (lambda folder: None)
+        writing.finish(made.donor, config(made), files, check)
     for line in told:
         say(f"note: {line}")
+    for line in checked:
+        say(line)
     say(f"merged: {out}")
     if not args.no_page:
         say(f"report: {modelpages.write(out, 'merge').resolve()}")

@@ -16,13 +16,12 @@ from typing import Any
 
 import torch
 from peft import PeftModel
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from h3eval.checkpoints import equality
-from h3eval.checkpoints.cutting import cut_names, depth, write_cut
+from h3eval.checkpoints.cutting import cut_adapter, write_cut
 from h3eval.checkpoints.loading import loaded, quiet
-from h3eval.errors import H3evalError, UsageError
+from h3eval.errors import UsageError
 from h3eval.fusion import memory, modeling_mixture
 from h3eval.fusion.architectures import FAMILIES
 from h3eval.fusion.checkpoints import Checkpoint
@@ -33,10 +32,6 @@ from h3eval.fusion.settings import Settings
 
 ROOM = 1.3
 """Bytes in use for each byte of weights, roughly."""
-
-
-class ExportDiffers(H3evalError):
-    """What was written does not compute what it was made from: it is removed, and the message has the number."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ class Folders:
 
 
 def check(asked: Settings, trained: Path, served: Path, layout: str, device: torch.device) -> dict[str, Any]:
-    """What was measured. Raise ExportDiffers where the served folder computes something else than its sources, and
+    """What was measured. Raise Differs where the served folder computes something else than its sources, and
     UsageError where not even its first and last layers can be loaded."""
     with tempfile.TemporaryDirectory(prefix=".check-", dir=served.parent) as spare:
         whole, cut = _placed(asked, trained, served, Path(spare), device)
@@ -71,7 +66,7 @@ def check(asked: Settings, trained: Path, served: Path, layout: str, device: tor
 
 def check_construction(asked: Settings, made: Path, device: torch.device) -> None:
     """A look before the training, which may take days: the construction of its first expert alone against that expert's
-    own model, in float32. Raise ExportDiffers."""
+    own model, in float32. Raise Differs."""
     form = base_of(Checkpoint(made))[1]
     if form["literal"]:
         return
@@ -83,18 +78,7 @@ def check_construction(asked: Settings, made: Path, device: torch.device) -> Non
         del wanted
         model = served_model(folders, "code", torch.float32)
         with only(model, 0, len(asked.experts)):
-            compared(equality.logits(model, ids), logits, torch.float32, f"{next(iter(asked.experts))}'s own")
-
-
-def compared(made: Tensor, wanted: Tensor, dtype: torch.dtype, what: str) -> dict[str, Any]:
-    """One comparison's row. Raise ExportDiffers."""
-    apart, limit = equality.apart(made, wanted, dtype), equality.LIMITS[dtype]
-    if not apart <= limit:
-        raise ExportDiffers(
-            f"refused: in {equality.name(dtype)} the logits of what was written differ from {what} by {apart:.3g} of "
-            f"their size (at most {limit:g}); what was written is removed. Please report it with the base's config.json"
-        )
-    return {"with": what, "dtype": equality.name(dtype), "apart": apart, "limit": limit}
+            equality.compared(equality.logits(model, ids), logits, torch.float32, f"{next(iter(asked.experts))}'s own")
 
 
 def _placed(asked: Settings, trained: Path, served: Path, spare: Path, device: torch.device) -> tuple[Folders, bool]:
@@ -113,7 +97,7 @@ def _placed(asked: Settings, trained: Path, served: Path, spare: Path, device: t
         _cut(Checkpoint(served), spare / "served"),
         tuple(_cut(expert, spare / f"expert-{at}") for at, expert in enumerate(have.experts)),
         _cut(have.base, spare / "base"),
-        tuple(_cut_adapter(adapter, have.base.config, spare / f"adapter-{at}") for at, adapter in enumerate(adapters)),
+        tuple(cut_adapter(adapter, have.base.config, spare / f"adapter-{at}") for at, adapter in enumerate(adapters)),
         device,
     )
     if _need(cuts) > free:
@@ -143,15 +127,6 @@ def _cut(checkpoint: Checkpoint, into: Path) -> Path:
     return write_cut(checkpoint.names, checkpoint.tensor, checkpoint.config, into)
 
 
-def _cut_adapter(folder: Path, config: dict[str, Any], into: Path) -> Path:
-    into.mkdir()
-    stored = load_file(folder / "adapter_model.safetensors")
-    kept = {new: stored[old] for old, new in cut_names(stored, depth(config)).items()}
-    save_file(kept, into / "adapter_model.safetensors", metadata={"format": "pt"})
-    (into / "adapter_config.json").write_bytes((folder / "adapter_config.json").read_bytes())
-    return into
-
-
 def _mixture(folders: Folders, layout: str) -> Iterator[dict[str, Any]]:
     """The served folder against the trained module."""
     for dtype in equality.DTYPES:
@@ -160,7 +135,7 @@ def _mixture(folders: Folders, layout: str) -> Iterator[dict[str, Any]]:
         wanted = equality.logits(trained, ids)
         del trained
         made = equality.logits(served_model(folders, layout, dtype), ids)
-        yield compared(made, wanted, dtype, "the trained module's")
+        yield equality.compared(made, wanted, dtype, "the trained module's")
 
 
 def served_model(folders: Folders, layout: str, dtype: torch.dtype) -> Any:
@@ -225,7 +200,7 @@ def _each_expert(asked: Settings, folders: Folders, layout: str) -> Iterator[dic
             with only(model, at, len(asked.experts)):
                 made = equality.logits(model, ids)
             logits, put_in = wanted.pop((at, dtype))
-            yield {**compared(made, logits, dtype, f"{name}'s own"), "tensors_put_in": put_in}
+            yield {**equality.compared(made, logits, dtype, f"{name}'s own"), "tensors_put_in": put_in}
         del model
 
 
@@ -292,4 +267,4 @@ def _adapters(asked: Settings, folders: Folders) -> Iterator[dict[str, Any]]:
                     parameter.data = _wanted(made, form, key, at)
                 parameter.data = parameter.data.to(dtype)
             wanted = equality.logits(model.to(folders.device), ids)
-            yield compared(found, wanted, dtype, f"the adapter {name}'s")
+            yield equality.compared(found, wanted, dtype, f"the adapter {name}'s")

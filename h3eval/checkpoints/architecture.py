@@ -16,7 +16,7 @@ from h3eval.config import read_json
 from h3eval.errors import ConfigError
 
 REFUSALS = (
-    StrictDataclassError, ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, RuntimeError,
+    StrictDataclassError, AssertionError, ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, RuntimeError,
 )  # fmt: skip
 """What transformers' classes raise for values that they can't take."""
 IDLE = {

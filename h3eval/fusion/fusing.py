@@ -17,9 +17,9 @@ from h3eval.config import read_json
 from h3eval.errors import ConfigError, H3evalError
 from h3eval.fusion import checking, routing, serving, training
 from h3eval.fusion.architectures import chosen_format, understood
-from h3eval.fusion.checkpoints import INDEX, Checkpoint, copy_tokenizer, digest, write_json
+from h3eval.fusion.checkpoints import Checkpoint, copy_tokenizer, digest, write_json
 from h3eval.fusion.construction import CODE, Built, construct, form, parts
-from h3eval.fusion.folders import REPORT, working
+from h3eval.fusion.folders import REPORT, moved_in, working
 from h3eval.fusion.modeling_mixture import mixtures
 from h3eval.fusion.progress import Progress
 from h3eval.fusion.report import card
@@ -194,20 +194,10 @@ def _served(asked: Settings, work: Path, made: Path, out: Path, tell: Tell) -> d
     except H3evalError:
         shutil.rmtree(waiting)
         raise
-    _moved_in(waiting, out)
+    moved_in(waiting, out)
     most = max(row["apart"] for row in facts["check"]["measured"] if row["dtype"] == "float32")
     tell(f"written as {layout}, and checked against its sources (logits apart by {most:.1g} at most): {out}")
     return facts
-
-
-def _moved_in(waiting: Path, out: Path) -> None:
-    """Take the export into the folder, its configuration last: without it, nothing loads."""
-    for old in (*out.glob("*.safetensors"), out / INDEX):
-        old.unlink(missing_ok=True)
-    shutil.rmtree(out / "adapters", ignore_errors=True)
-    for file in sorted(waiting.iterdir(), key=lambda file: file.name == "config.json"):
-        file.rename(out / file.name)
-    waiting.rmdir()
 
 
 def _inputs(asked: Settings) -> dict[str, Any]:

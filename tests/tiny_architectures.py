@@ -57,14 +57,14 @@ KEPT = {"model_type", "architectures", "vocab_size"}
 """What is never left out: without the type there is no architecture; other vocabularies are made large by a default."""
 
 
-def made(kind: str, folder: Path, seed: int = 0) -> Path:
+def made(kind: str, folder: Path, seed: int = 0, **more: Any) -> Path:
     """A model of one architecture, with weights large enough for answers to differ from text to text."""
     own = ARCHITECTURES[kind]
     config = CONFIG_MAPPING[kind]
     known = {*config().to_dict(), *config.attribute_map, *({"head_dim"} - {*dir(config)})}
     values = {key: value for key, value in {**COMMON, **OLD}.items() if key in known}
     torch.manual_seed(seed)
-    model = AutoModelForCausalLM.from_config(config(**{**values, **own}))
+    model = AutoModelForCausalLM.from_config(config(**{**values, **own, **more}))
     with torch.no_grad():
         for parameter in model.parameters():
             # Norms and biases, too, so that a lost one shows.

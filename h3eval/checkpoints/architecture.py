@@ -16,7 +16,8 @@ from h3eval.config import read_json
 from h3eval.errors import ConfigError
 
 REFUSALS = (
-    StrictDataclassError, AssertionError, ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError, RuntimeError,
+    StrictDataclassError, AssertionError, ValueError, TypeError, KeyError, AttributeError, IndexError, ArithmeticError,
+    RuntimeError,
 )  # fmt: skip
 """What transformers' classes raise for values that they can't take."""
 IDLE = {

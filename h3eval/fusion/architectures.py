@@ -163,9 +163,10 @@ def native(config: Mapping[str, Any], form: Mapping[str, Any], layout: str) -> d
     """config.json of a native layout: all values that its class knows, none of them a default of that class's own where
     the base has a say. Raise ConfigError where the layout's class would read anything else than the base's."""
     base = architecture.parsed(config, "the base's config.json")
-    values, known = architecture.full(base), architecture.keys(CONFIG_MAPPING[layout])
-    made = {key: value for key, value in values.items() if key in known}
-    made |= {"model_type": layout, "num_experts_per_tok": form["top_k"]}
+    # A key that only the layout's class knows means nothing in the base: Llama has no windows, Mixtral may have.
+    known = architecture.keys(CONFIG_MAPPING[layout]) & architecture.keys(type(base))
+    values = {key: value for key, value in architecture.full(base).items() if key in known}
+    made = {**values, "model_type": layout, "num_experts_per_tok": form["top_k"]}
     # Balancing losses are a trainer's business: they play no part when the model answers.
     made |= {"output_router_logits": False, "router_aux_loss_coef": 0.0}
     if layout == "mixtral":

@@ -18,7 +18,7 @@ from h3eval.errors import ConfigError, H3evalError
 from h3eval.fusion import checking, routing, serving, training
 from h3eval.fusion.architectures import chosen_format, understood
 from h3eval.fusion.checkpoints import Checkpoint, copy_tokenizer, digest, write_json
-from h3eval.fusion.construction import CODE, Built, construct, form, parts
+from h3eval.fusion.construction import CODE, Built, base_of, construct, form, parts
 from h3eval.fusion.folders import REPORT, moved_in, working
 from h3eval.fusion.modeling_mixture import mixtures
 from h3eval.fusion.progress import Progress
@@ -181,9 +181,10 @@ def _served(asked: Settings, work: Path, made: Path, out: Path, tell: Tell) -> d
     """Write the export beside the folder, check it, and only then move it in. Raise ExportDiffers."""
     waiting = work / "served"
     shutil.rmtree(waiting, ignore_errors=True)
+    sizes = _sizes(asked, made, tell)
     layout = serving.export(made, waiting, asked.serve.format, asked.serve.dtype)
     copy_tokenizer(made, waiting)
-    facts: dict[str, Any] = {"format": layout, "needs_remote_code": layout == "code"}
+    facts: dict[str, Any] = {"format": layout, "needs_remote_code": layout == "code", "size": sizes}
     if layout == "code":
         facts["code"] = CODE.name
     if asked.serve.adapters:
@@ -198,6 +199,27 @@ def _served(asked: Settings, work: Path, made: Path, out: Path, tell: Tell) -> d
     most = max(row["apart"] for row in facts["check"]["measured"] if row["dtype"] == "float32")
     tell(f"written as {layout}, and checked against its sources (logits apart by {most:.1g} at most): {out}")
     return facts
+
+
+def _sizes(asked: Settings, made: Path, tell: Tell) -> dict[str, int]:
+    """How large the export will be, told before it is written, and what the other form of low-rank experts would be."""
+    config, how = base_of(Checkpoint(made))
+    layout = chosen_format(asked.serve.format, config, how)
+    sizes = serving.size(made, layout, asked.serve.dtype)
+    said = f"writing {layout}: {_told(sizes)}"
+    if how["shared"] and layout != "code":
+        low = serving.size(made, "code", asked.serve.dtype)
+        said += f' (each expert whole; serve.format = "code" keeps them low-rank: {_told(low)})'
+    tell(said)
+    return sizes
+
+
+def _told(sizes: dict[str, int]) -> str:
+    millions = {key: f"{sizes[key] / 1e6:,.2f} M" for key in ("parameters", "active_parameters")}
+    return (
+        f"{millions['parameters']} parameters, {millions['active_parameters']} used by a token, "
+        f"{sizes['bytes'] / 1e9:,.3f} GB"
+    )
 
 
 def _inputs(asked: Settings) -> dict[str, Any]:

@@ -6,6 +6,7 @@ does transformers. The fused names that newer versions of transformers save are 
 
 import shutil
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,7 @@ def export(constructed: Path, folder: Path, layout: str = "auto", dtype: str = "
     source = Checkpoint(constructed)
     base, form = base_of(source)
     chosen = chosen_format(layout, base, form)
-    # What is kept in float32 for training is served in the base's own type.
-    kind = DTYPES.get(dtype, source.tensor(next(name for name in source.names if ".self_attn." in name)).dtype)
+    kind = stored_type(source, dtype)
     writer = Writer(folder)
     for key, names in layers(source.names):
         for name, tensor in _layer(source, key, names, form, chosen, kind):
@@ -44,6 +44,37 @@ def export(constructed: Path, folder: Path, layout: str = "auto", dtype: str = "
     writer.close(config)
     copy_tokenizer(constructed, folder)
     return chosen
+
+
+def size(constructed: Path, layout: str, dtype: str = "auto") -> dict[str, int]:
+    """What an export will hold, from shapes alone: parameters, those that a token uses, and bytes. A native layout has
+    no shared base: low-rank task vectors become whole matrices in it, one an expert."""
+    source = Checkpoint(constructed)
+    _, form = base_of(source)
+    count, used = form["experts"], form["top_k"]
+    total = active = 0
+    for name in source.names:
+        own = prod(source.shape(name))
+        if "_vectors." in name:
+            kept = own if layout == "code" else 0
+            total, active = total + kept, active + (kept if form["shared"] else kept * used // count)
+        elif not is_ffn(name) or (form["shared"] and layout == "code"):
+            total, active = total + own, active + own
+        else:
+            dense = own if form["shared"] else own // count
+            total, active = total + dense * count, active + dense * used
+    kind = stored_type(source, dtype)
+    return {"parameters": total, "active_parameters": active, "bytes": total * kind.itemsize}
+
+
+def stored_type(source: Checkpoint, dtype: str) -> torch.dtype:
+    """What is kept in float32 for training is served in the base's own type."""
+    return DTYPES.get(dtype) or source.tensor(next(name for name in source.names if ".self_attn." in name)).dtype
+
+
+def is_ffn(name: str) -> bool:
+    """Is it a matrix of a feed-forward network that becomes a mixture?"""
+    return ".mlp." in name and name.endswith(".weight") and name.split(".")[-2] in PROJECTIONS
 
 
 def _layer(

@@ -46,7 +46,7 @@ def _checked(folder: Path, plan: Plan) -> str:
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}.check-", dir=folder.parent) as spare:
         places, cut = _placed(folder, plan, Path(spare))
         kind = _class(config)
-        rows = list(_compared(places, shares, kind))
+        rows = list(_compared(places, shares, kind, bool(plan.recipe.dtype)))
     where = "first two and last layers of the result" if cut else "the result"
     if not rows:
         return (
@@ -128,8 +128,11 @@ def _class(config: Any) -> Any:
     return found or transformers.AutoModelForCausalLM
 
 
-def _compared(places: Mapping[str, Path], shares: Mapping[str, float] | None, kind: Any) -> Iterator[dict[str, Any]]:
-    """The result against the sum of its parents, in both types; no row where there is no such sum."""
+def _compared(
+    places: Mapping[str, Path], shares: Mapping[str, float] | None, kind: Any, narrowed: bool
+) -> Iterator[dict[str, Any]]:
+    """The result against the sum of its parents, in both types; no row where there is no such sum. `narrowed`: the
+    result has a number format of its own, which its parents are rounded to."""
     for dtype in equality.DTYPES:
         model = loaded(places[""], dtype, kind)
         ids = equality.prompts(model.config)
@@ -140,9 +143,13 @@ def _compared(places: Mapping[str, Path], shares: Mapping[str, float] | None, ki
         if shares is None:
             continue
         stored = stored_type(places[""])
-        wanted = equality.logits(summed(places, shares, kind, dtype, stored), ids)
         alone = next((label for label, share in shares.items() if share == 1), "")
-        exact = alone and sum(map(bool, shares.values())) == 1
+        exact = bool(alone) and sum(map(bool, shares.values())) == 1
+        model = parent(places, alone, kind, dtype) if exact else summed(places, shares, kind, dtype, stored)
+        if narrowed:
+            _round(model, stored)
+        wanted = equality.logits(model, ids)
+        del model
         what = f"{alone}'s own" if exact else "those of the same sum, made in memory"
         # Two ways to one sum may round a few of its numbers to neighbours.
         loose = 0.0 if exact or stored == torch.float32 else equality.LIMITS[torch.bfloat16]
@@ -156,21 +163,22 @@ def stored_type(folder: Path) -> torch.dtype:
     return min((by_name[name] for name in found), key=lambda each: -torch.finfo(each).eps)
 
 
+def _round(model: Any, stored: torch.dtype) -> None:
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(stored).to(parameter.dtype)
+
+
 @torch.no_grad()
 def summed(
     places: Mapping[str, Path], shares: Mapping[str, float], kind: Any, dtype: torch.dtype, stored: torch.dtype
 ) -> Any:
-    """The parents' parameters, each times its share, in a model of the first one's; one parent alone is left as is."""
-    used = {label: share for label, share in shares.items() if share}
-    first, *others = used or {next(iter(shares)): 0.0}
-    if not others and used.get(first) == 1:
-        return parent(places, first, kind, dtype)
+    """The parents' parameters, each times its share, in a model of the first one's."""
     total: dict[str, Tensor] = {}
-    for label, share in used.items():
+    for label, share in shares.items():
         for name, parameter in parent(places, label, kind, torch.float32).named_parameters():
             part = share * parameter.data
             total[name] = total[name] + part if name in total else part
-    model = parent(places, first, kind, dtype)
+    model = parent(places, next(iter(shares)), kind, dtype)
     for name, parameter in model.named_parameters():
         parameter.data = total[name].to(stored).to(dtype)
     return model

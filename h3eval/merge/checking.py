@@ -112,10 +112,10 @@ def _placed(folder: Path, plan: Plan, spare: Path) -> tuple[dict[str, Path], boo
     for at, (label, place) in enumerate(parents.items()):
         adapter = not (place / "config.json").is_file()
         made[label] = (cut_adapter if adapter else cut_folder)(place, config, spare / str(at))
-    size = sum(file.stat().st_size for file in made[""].glob("*.safetensors"))
-    if 2 * ROOM * 2 * size > free:
+    need = 2 * ROOM * 4 * sum(tensor.elements for file in weight_files(made[""]) for tensor in read_header(file))
+    if need > free:
         raise UsageError(
-            f"--check needs about {2 * ROOM * 2 * size / 1e9:.2f} GB even for three layers, and {free / 1e9:.2f} GB "
+            f"--check needs about {need / 1e9:.2f} GB even for three layers, and {free / 1e9:.2f} GB "
             "are free; the merge itself needs little: leave --check away, or run it where there is more"
         )
     return made, True

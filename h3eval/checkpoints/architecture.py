@@ -49,7 +49,7 @@ def parsed(values: Mapping[str, Any], where: str) -> Any:
         raise ConfigError(f"{where}: model_type {kind!r} is none of transformers {transformers.__version__}{own}")
     try:
         # The classes fill in what is missing, in the very tables that they are given.
-        return CONFIG_MAPPING[kind].from_dict(deepcopy(dict(values)))
+        return CONFIG_MAPPING[kind].from_dict(_numbers(deepcopy(dict(values))))
     except REFUSALS as error:
         raise ConfigError(f"{where}: {type(error).__name__}: {_line(error)}") from error
 
@@ -104,6 +104,15 @@ def differences(one: Any, other: Any) -> list[tuple[str, Any, Any]]:
         for key in sorted(mine.keys() | theirs.keys())
         if mine.get(key) != theirs.get(key)
     ]
+
+
+def _numbers(value: Any) -> Any:
+    """JSON has no infinity; transformers writes one as {"__float__": "Infinity"}."""
+    if isinstance(value, dict):
+        if value.keys() == {"__float__"}:
+            return float(value["__float__"])
+        return {key: _numbers(each) for key, each in value.items()}
+    return [_numbers(each) for each in value] if isinstance(value, list) else value
 
 
 def _idle(key: str) -> bool:

@@ -49,7 +49,7 @@ def test_two_ways_to_say_the_same(one: dict[str, Any], other: dict[str, Any]) ->
         ({}, {"rms_norm_eps": 1e-5}, "rms_norm_eps"),
         ({}, {"tie_word_embeddings": True}, "tie_word_embeddings"),
         ({"rope_scaling": YARN}, {"rope_scaling": {**YARN, "beta_fast": 16}}, "rope_parameters"),
-        ({"rope_scaling": DYNAMIC}, {"rope_scaling": DYNAMIC, "max_position_embeddings": 99}, "max_position_embeddings"),
+        ({"rope_scaling": DYNAMIC}, {"rope_scaling": DYNAMIC, "max_position_embeddings": 9}, "max_position_embeddings"),
         ({}, {"model_type": "mistral"}, "model_type"),
         ({"model_type": "mistral"}, {"model_type": "mistral", "sliding_window": None}, "sliding_window"),
     ],
@@ -64,6 +64,12 @@ def test_all_values_mean_what_the_few_did(kind: str) -> None:
     again = architecture.parsed(architecture.with_older_rope(architecture.full(config)), "there")
     assert architecture.differences(config, again) == []
     assert set(architecture.full(config)) >= set(CONFIG_MAPPING[kind]().to_dict()) - {"architectures", "_name_or_path"}
+
+
+def test_infinity_is_read_as_transformers_writes_it(tmp_path: Path) -> None:
+    CONFIG_MAPPING["mamba2"]().save_pretrained(tmp_path)
+    assert "__float__" in (tmp_path / "config.json").read_text()
+    assert architecture.read(tmp_path).time_step_limit[1] == float("inf")
 
 
 def test_reading_leaves_what_it_was_given_alone() -> None:

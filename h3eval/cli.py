@@ -301,6 +301,10 @@ def _merging(commands: "Commands[argparse.ArgumentParser]") -> None:
         "--device", choices=("auto", "cpu", "cuda"), default="auto",
         help="where tsvm and r_tsvm decompose matrices (default: a GPU if there is one)",
     )  # fmt: skip
+    merge.add_argument(
+        "--check", action="store_true",
+        help="load the result with transformers before it gets its name, and compare its logits with its parents'",
+    )  # fmt: skip
     merge.add_argument("--no-page", action="store_true", help="write no merge_report.html (h3eval report DIR does)")
     merge.add_argument("--dry-run", action="store_true", help="check everything, and say what would be done")
     sweep = _command(commands, "sweep", "sweeping:sweep", "merge at many points, evaluate each, keep the unbeaten")

@@ -45,19 +45,31 @@ def merge(args: Namespace) -> int:
     if not args.out:
         raise ConfigError("--out: name the folder of the result")
     out, where = Path(args.out), device(made, args.device)
+    check, checked = checker(made) if args.check else None, []
     with Output(out, made.jobs, shard) as writing:
         with progress(sum(job.bytes_in + job.bytes_out for job in made.jobs)) as step:
             result = engine.run(made, writing, args.threads or engine.cores(), report.files(made), step, where)
         told = report.warnings(made, result)
         text = report.report(made, result, told)
         files = {report.REPORT: report.text(text), report.CARD: report.card(made, text)}
-        writing.finish(made.donor, config(made), files)
+        writing.finish(made.donor, config(made), files, lambda folder: checked.append(check(folder)) if check else None)
     for line in told:
         say(f"note: {line}")
+    for line in checked:
+        say(line)
     say(f"merged: {out}")
     if not args.no_page:
         say(f"report: {modelpages.write(out, 'merge').resolve()}")
     return 0
+
+
+def checker(made: Plan) -> Callable[[Path], str]:
+    """The check of a merge's result; what it needs is loaded before anything is merged. Raise ConfigError."""
+    try:
+        checking = importlib.import_module("h3eval.merge.checking")
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"--check needs {error.name}: pip install 'h3eval[merge]'") from error
+    return lambda folder: str(checking.check(folder, made))
 
 
 def allow_files() -> None:

@@ -23,6 +23,7 @@ TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model", "added_tokens.json",
     "vocab.json", "merges.txt", "chat_template.jinja", "generation_config.json",
 )  # fmt: skip
+INDEX = "model.safetensors.index.json"
 
 
 class Checkpoint:
@@ -112,7 +113,7 @@ class Writer:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        for old in [*folder.glob("*.safetensors"), folder / "model.safetensors.index.json"]:
+        for old in [*folder.glob("*.safetensors"), folder / INDEX]:
             old.unlink(missing_ok=True)
         self.folder = folder
         self.waiting: dict[str, Tensor] = {}
@@ -140,7 +141,7 @@ class Writer:
             os.replace(self._path(number), final)
             index.update(dict.fromkeys(names, final.name))
         write_json(
-            self.folder / "model.safetensors.index.json",
+            self.folder / INDEX,
             {"metadata": {"total_size": self.bytes}, "weight_map": dict(sorted(index.items()))},
         )
         write_json(self.folder / "config.json", config)
@@ -182,7 +183,7 @@ def write_json(file: Path, value: Any) -> None:
 
 def _places(folder: Path, single: str = "model.safetensors") -> dict[str, Path]:
     """Tensor to the file that holds it. Pickled weights are not read."""
-    index = folder / "model.safetensors.index.json"
+    index = folder / INDEX
     if index.is_file():
         return {name: folder / file for name, file in read_json(index)["weight_map"].items()}
     file = folder / single

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from h3eval.checkpoints import architecture
 from h3eval.config import read_json
 from h3eval.errors import ConfigError
-from h3eval.fusion.architectures import FAMILIES, Form, activation, check_alike, family
+from h3eval.fusion.architectures import FAMILIES, Form, activation, check_alike, understood
 from h3eval.fusion.checkpoints import Checkpoint, Writer, copy_tokenizer, digest, layers, opened
 from h3eval.fusion.folders import REPORT
 from h3eval.fusion.modeling_mixture import PROJECTIONS, Vectors
@@ -85,15 +86,20 @@ class Parts:
 def parts(asked: Settings) -> Parts:
     """Open and check all checkpoints. Raise ConfigError for what can't be fused."""
     how = asked.construction
-    base = Checkpoint(Path(asked.base))
-    family(base.config, base.folder)
+    base = understood(Checkpoint(Path(asked.base)))
     scaled = how.compat != "h3fusion_code"
-    experts = [opened(Path(folder), base, scaled) for folder in asked.experts.values()]
+    experts = [_opened(Path(folder), base, scaled) for folder in asked.experts.values()]
     names = list(asked.experts)
-    unwanted = {names.index(name): opened(Path(folder), base) for name, folder in how.negate.items()}
+    unwanted = {names.index(name): _opened(Path(folder), base) for name, folder in how.negate.items()}
     for each in [*experts, *unwanted.values()]:
         check_alike(base, each, how.distant)
     return Parts(base, experts, unwanted, how, names)
+
+
+def _opened(folder: Path, base: Checkpoint, scaled: bool = True) -> Checkpoint:
+    found = opened(folder, base, scaled)
+    # An adapter has its base's configuration and names.
+    return found if found.config is base.config else understood(found)
 
 
 def check_origins(have: Parts) -> None:
@@ -104,7 +110,7 @@ def check_origins(have: Parts) -> None:
     reports = {each.folder: each.folder / REPORT for each in have.experts}
     told = {folder: read_json(file).get("base_sha256") for folder, file in reports.items() if file.is_file()}
     known = {folder: made_from for folder, made_from in told.items() if made_from}
-    own = digest(have.base) if known else ""
+    own = digest(Checkpoint(have.base.folder)) if known else ""
     for folder, made_from in known.items():
         if made_from != own:
             raise ConfigError(
@@ -237,13 +243,11 @@ def _router(writer: Writer, layer: str, base: Checkpoint, made: Form, generator:
 
 
 def base_of(constructed: Checkpoint) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The base's configuration and the mixture's form, from a construction's config.json."""
+    """All values of the base's configuration, and the mixture's form, from a construction's config.json."""
     config = dict(constructed.config)
     if "mixture" not in config:
         raise ConfigError(f"{constructed.folder}: not a fusion that h3eval made")
     mixture = config.pop("mixture")
     config["model_type"] = config.pop("mixture_base_type")
-    config["hidden_act"] = config.pop("mixture_activation")
-    for key in ("auto_map", "architectures"):
-        config.pop(key, None)
-    return config, mixture
+    config.pop("mixture_activation", None)
+    return architecture.full(architecture.parsed(config, str(constructed.folder / "config.json"))), mixture

@@ -22,6 +22,7 @@ from h3eval.fusion.folders import REPORT, working
 from h3eval.fusion.progress import Progress, quiet
 from h3eval.fusion.report import card
 from h3eval.fusion.rows import IGNORED, Encoder, Padding, Row, encoded, rows, worded
+from h3eval.fusion.saving import check_saved, waiting
 from h3eval.fusion.settings import Settings, Training
 from h3eval.fusion.training import arguments, device_of, last_checkpoint
 
@@ -75,9 +76,12 @@ def _ensembled(asked: Settings, out: Path, tell: Tell) -> dict[str, Any]:
         collator = Marked(int(tokenizer.pad_token_id or 0))
     tell(f"training {asked.method} on {len(data)} rows")
     losses = _trained(model, data, collator, asked.training, out / "checkpoints", tell)
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    with waiting(out) as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        measured = check_saved(model, folder, kind)
     return {
+        "serving": {"format": model.config.model_type, "check": {"measured": measured}},
         "method": asked.method,
         "settings": asdict(asked),
         "experts": list(asked.experts),

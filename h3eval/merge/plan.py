@@ -30,6 +30,7 @@ BUFFERS = ("rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention
 PIECE = 1 << 16
 """Elements of a piece, so that a few models' fit into a core's own cache; rows are not cut, where rows matter."""
 SHOWN = 5
+DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 Raw = NDArray[np.uint8]
 
@@ -124,10 +125,19 @@ def plan(recipe: Recipe, folders: Mapping[str, Path]) -> Plan:
     reference = base or giver
     if adapters and not recipe.chosen.method.needs_base:
         raise ConfigError(f"{recipe.chosen.name}: averages whole models, and an adapter is a change; merge it first")
-    notes = list(recipe.notes)
+    notes = [*recipe.notes, *_silent(reference)]
     sources = {label: _Source(label, model, adapters) for label, model in labelled.items()}
     jobs = _jobs(recipe, reference, base, [sources[label] for label in recipe.chosen.labels], notes)
     return Plan(recipe, reference, giver.folder, tuple(models), base, tuple(jobs), tuple(notes))
+
+
+def _silent(reference: Checkpoint) -> list[str]:
+    """A configuration that leaves out how deep the model is: what a class takes instead is rarely what the weights are,
+    and transformers fills the missing layers with chance."""
+    said = {**reference.config, **(reference.config.get("text_config") or {})}
+    if any(key in said for key in DEPTHS):
+        return []
+    return [f"{reference.folder}: config.json does not say how many layers there are; merge with --check"]
 
 
 def _model(folder: Path) -> Checkpoint:

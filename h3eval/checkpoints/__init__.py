@@ -1,0 +1,1 @@
+"""Checkpoint folders, as whoever needs a model reads them."""

@@ -115,7 +115,8 @@ def plan(recipe: Recipe, folders: Mapping[str, Path]) -> Plan:
     """The jobs of a recipe whose models lie in these folders (by the recipe's own paths). Raise ConfigError."""
     base = open_checkpoint(folders[recipe.base]) if recipe.base else None
     places = [folders[path] for path in recipe.paths]
-    adapters = {folder: open_adapter(folder, base) for folder in places if base and is_adapter(folder)}
+    opened = {folder: open_adapter(folder, base) for folder in places if base and is_adapter(folder)}
+    adapters = {folder: changes for folder, (changes, _) in opened.items()}
     models = [folder if folder in adapters else _model(folder) for folder in places]
     labelled = dict(zip(recipe.chosen.labels, models, strict=True))
     giver = base if base and recipe.tokenizer == "base" else labelled[recipe.tokenizer]
@@ -124,7 +125,7 @@ def plan(recipe: Recipe, folders: Mapping[str, Path]) -> Plan:
     reference = base or giver
     if adapters and not recipe.chosen.method.needs_base:
         raise ConfigError(f"{recipe.chosen.name}: averages whole models, and an adapter is a change; merge it first")
-    notes = list(recipe.notes)
+    notes = [*recipe.notes, *(note for _, told in opened.values() for note in told)]
     sources = {label: _Source(label, model, adapters) for label, model in labelled.items()}
     jobs = _jobs(recipe, reference, base, [sources[label] for label in recipe.chosen.labels], notes)
     return Plan(recipe, reference, giver.folder, tuple(models), base, tuple(jobs), tuple(notes))

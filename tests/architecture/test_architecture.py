@@ -20,6 +20,7 @@ LAYERS = [
     {"stats"},
     {"folder", "journal", "store"},
     {"budget", "config"},
+    {"checkpoints"},
     {"sandbox"},
     {"registry", "backends"},
     {"merge"},

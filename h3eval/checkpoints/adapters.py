@@ -194,6 +194,8 @@ def _check_targets(folder: Path, settings: Settings, have: set[str], base: Base)
     """Raise ConfigError where what the configuration targets, and what the file holds, are not the same."""
     if not have:
         raise refused(folder, f"no LoRA matrix in {WEIGHTS}")
+    if settings.targets is None:
+        return
     if stray := sorted(name for name in have if not settings.targets(name)):
         raise refused(folder, f"{stray[0]} is changed, and none of target_modules")
     matrices = (name.removesuffix(".weight") for name, shape in base.shapes.items() if len(shape) == 2)

@@ -66,8 +66,8 @@ class Settings:
     rslora: bool
     ranks: Mapping[str, int]
     alphas: Mapping[str, float]
-    targets: Callable[[str], bool]
-    """Is this module one that the adapter changes?"""
+    targets: Callable[[str], bool] | None
+    """Is this module one that the adapter changes? None where it doesn't say."""
     modules: tuple[str, ...]
     """target_modules, where it is a list."""
     base: str
@@ -94,6 +94,8 @@ def read(folder: Path, given: Mapping[str, Any]) -> Settings:
     if given.get("peft_type") != "LORA":
         raise refused(folder, f"peft_type {given.get('peft_type')}: only LORA is understood")
     notes = _unknown(folder, given)
+    if given.get("target_modules") is None:
+        notes = (*notes, f"adapter {folder.name}: it names no target_modules: whether its file is whole is not known")
     for key, why in OFF.items():
         if given.get(key):
             raise refused(folder, f"{key} is set: {why}")
@@ -106,8 +108,8 @@ def read(folder: Path, given: Mapping[str, Any]) -> Settings:
         rslora=_switch(folder, "use_rslora", given.get("use_rslora")),
         ranks={key: int(value) for key, value in _pattern(folder, "rank_pattern", given, whole=True).items()},
         alphas=_pattern(folder, "alpha_pattern", given),
-        targets=_targets(folder, given),
-        modules=tuple(given["target_modules"]) if isinstance(given["target_modules"], list) else (),
+        targets=_targets(folder, given) if given.get("target_modules") is not None else None,
+        modules=tuple(wanted) if isinstance(wanted := given.get("target_modules"), list) else (),
         base=str(given.get("base_model_name_or_path") or ""),
         revision=given.get("revision"),
         notes=notes,
@@ -180,7 +182,7 @@ def _by_name(patterns: Mapping[str, T], module: str, default: T) -> T:
 def _targets(folder: Path, given: Mapping[str, Any]) -> Callable[[str], bool]:
     """Which modules are changed, in peft's meaning of the four keys that say so."""
     wanted = _names(folder, "target_modules", given)
-    if wanted is None or wanted == "all-linear":
+    if not wanted or wanted == "all-linear":
         raise refused(folder, f"target_modules is {wanted!r}: it has to name its modules")
     excluded = _names(folder, "exclude_modules", given)
     layers, pattern = given.get("layers_to_transform"), given.get("layers_pattern") or []

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from h3eval.errors import ConfigError
 from h3eval.merge.adapters import LowRank, is_adapter, open_adapter
 from h3eval.merge.checkpoints import BYTES, NAMES, Checkpoint, Tensor, open_checkpoint
+from h3eval.merge.fitting import HEAD, fit
 from h3eval.merge.gradients import depths
 from h3eval.merge.kernels import F32
 from h3eval.merge.methods import check, family
 from h3eval.merge.recipe import Recipe, named
 
-HEAD = "lm_head.weight"
 EMBEDDINGS = (
     "embed_tokens.weight",
     HEAD,
@@ -30,7 +30,6 @@ BUFFERS = ("rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention
 PIECE = 1 << 16
 """Elements of a piece, so that a few models' fit into a core's own cache; rows are not cut, where rows matter."""
 SHOWN = 5
-TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
 Raw = NDArray[np.uint8]
 
 
@@ -126,6 +125,10 @@ def plan(recipe: Recipe, folders: Mapping[str, Path]) -> Plan:
     if adapters and not recipe.chosen.method.needs_base:
         raise ConfigError(f"{recipe.chosen.name}: averages whole models, and an adapter is a change; merge it first")
     notes = [*recipe.notes, *(note for _, told in opened.values() for note in told)]
+    # Whose config.json the result gets; without a base it is the giver of its tokenizer.
+    whose = ("base", base) if base else (recipe.tokenizer, giver)
+    rows = recipe.embeddings != "base"
+    notes += fit(whose, (recipe.tokenizer, giver), labelled, rows, recipe.allow)
     sources = {label: _Source(label, model, adapters) for label, model in labelled.items()}
     jobs = _jobs(recipe, reference, base, [sources[label] for label in recipe.chosen.labels], notes)
     return Plan(recipe, reference, giver.folder, tuple(models), base, tuple(jobs), tuple(notes))

@@ -49,6 +49,8 @@ OFF = {
     "enable_lora": "its matrices are fused (MergedLinear)",
 }
 """Keys that must be off, and why."""
+BY_PEFT = {"modules_to_save", "trainable_token_indices", "target_parameters", "lora_bias", "fan_in_fan_out"}
+"""Of these, what peft itself puts on a model exactly as it would merge it."""
 PLAIN_STARTS = ("gaussian", "eva", "orthogonal", "mica")
 """Beginnings that leave the base as it is: their matrices are read as they were saved."""
 CHANGED_BASE = {
@@ -89,26 +91,29 @@ def refused(folder: Path, what: str) -> ConfigError:
     return ConfigError(f"adapter {folder}: {what}; {CURE}")
 
 
-def read(folder: Path, given: Mapping[str, Any]) -> Settings:
-    """The settings of a plain LoRA adapter. Raise ConfigError for anything that is not understood, by name."""
+def read(folder: Path, given: Mapping[str, Any], by_peft: bool = False) -> Settings:
+    """The settings of a plain LoRA adapter. Raise ConfigError for anything that is not understood, by name.
+
+    `by_peft` where peft itself puts the adapter on a model: it can do more than we read, though not all that it saves.
+    """
     if given.get("peft_type") != "LORA":
         raise refused(folder, f"peft_type {given.get('peft_type')}: only LORA is understood")
     notes = _unknown(folder, given)
-    if given.get("target_modules") is None:
+    if not given.get("target_modules") and not by_peft:
         notes = (*notes, f"adapter {folder.name}: it names no target_modules: whether its file is whole is not known")
     for key, why in OFF.items():
-        if given.get(key):
+        if given.get(key) and not (by_peft and key in BY_PEFT):
             raise refused(folder, f"{key} is set: {why}")
-    if given.get("bias", "none") != "none":
-        raise refused(folder, f"bias is {given['bias']!r}: it brings biases")
-    _check_start(folder, given)
+    if (bias := given.get("bias", "none")) != "none" and not (by_peft and bias in ("all", "lora_only")):
+        raise refused(folder, f"bias is {bias!r}: it brings biases")
+    _check_start(folder, given, by_peft)
     return Settings(
         r=int(_number(folder, "r", given.get("r"), whole=True)),
         alpha=_number(folder, "lora_alpha", given.get("lora_alpha")),
         rslora=_switch(folder, "use_rslora", given.get("use_rslora")),
         ranks={key: int(value) for key, value in _pattern(folder, "rank_pattern", given, whole=True).items()},
         alphas=_pattern(folder, "alpha_pattern", given),
-        targets=_targets(folder, given) if given.get("target_modules") is not None else None,
+        targets=_targets(folder, given) if given.get("target_modules") else None,
         modules=tuple(wanted) if isinstance(wanted := given.get("target_modules"), list) else (),
         base=str(given.get("base_model_name_or_path") or ""),
         revision=given.get("revision"),
@@ -125,7 +130,7 @@ def _unknown(folder: Path, given: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(f"adapter {folder.name}: {key} is not known here, and switched off there" for key in unknown)
 
 
-def _check_start(folder: Path, given: Mapping[str, Any]) -> None:
+def _check_start(folder: Path, given: Mapping[str, Any], by_peft: bool) -> None:
     """How the matrices began tells whether the base was changed for them."""
     start = given.get("init_lora_weights", True)
     if isinstance(start, bool):
@@ -133,6 +138,9 @@ def _check_start(folder: Path, given: Mapping[str, Any]) -> None:
             raise refused(folder, "eva_config is set, and init_lora_weights is not eva")
         return
     said = str(start).lower()
+    # peft changes the base again, the same way, as it loads these; of PiSSA's fast form it would be another change.
+    if by_peft and said in ("pissa", "olora"):
+        return
     if name := next((name for key, name in CHANGED_BASE.items() if said.startswith(key)), None):
         convertible = CONVERTED if name != "LoftQ" else ""
         what = f"init_lora_weights is {start!r}: {name} changed the base that it was trained on"
@@ -182,7 +190,7 @@ def _by_name(patterns: Mapping[str, T], module: str, default: T) -> T:
 def _targets(folder: Path, given: Mapping[str, Any]) -> Callable[[str], bool]:
     """Which modules are changed, in peft's meaning of the four keys that say so."""
     wanted = _names(folder, "target_modules", given)
-    if not wanted or wanted == "all-linear":
+    if wanted is None or wanted == "all-linear":
         raise refused(folder, f"target_modules is {wanted!r}: it has to name its modules")
     excluded = _names(folder, "exclude_modules", given)
     layers, pattern = given.get("layers_to_transform"), given.get("layers_pattern") or []

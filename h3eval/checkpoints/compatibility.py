@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from h3eval.checkpoints.tokenizers import Model
+from h3eval.checkpoints.tokenizers import Model, Ways
 from h3eval.errors import ConfigError
 
 HARMLESS = re.compile(
@@ -54,7 +54,7 @@ class Difference:
     """Does it change what is computed?"""
 
 
-def check(result: Model, others: Sequence[Model], allow: Container[str]) -> list[str]:
+def check(result: Model, others: Sequence[Model], allow: Container[str], ways: Ways) -> list[str]:
     """Warnings where others' configurations differ from the result's. Raise ConfigError for what changes the result."""
     told: list[str] = []
     for other in others:
@@ -67,8 +67,8 @@ def check(result: Model, others: Sequence[Model], allow: Container[str]) -> list
             )
             if each.changes and each.key not in allow and each.key.partition(".")[0] not in allow:
                 raise ConfigError(
-                    f"{line}: the weights of {other.label} were made for another computation; make both the same, or, "
-                    f"knowing this, --allow {each.key}"
+                    f"{line}: the weights of {other.label} were made for another computation; "
+                    + ways.differing.format(key=each.key)
                 )
             told.append(line)
     return told

@@ -17,8 +17,9 @@ from h3eval.errors import ConfigError
 
 SHOWN = 5
 NONE = "none"
-SAME_FILES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model", "tekken.json", "tiktoken.model")
-"""Vocabularies whose format is not read here; they are compared by their bytes."""
+PIECES = ("tokenizer.model", "spiece.model", "sentencepiece.bpe.model")
+SAME_FILES = (*PIECES, "tekken.json", "tiktoken.model", "qwen.tiktoken")
+"""What is compared by its bytes where there is no tokenizer.json."""
 SECTIONS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
 SPECIAL = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token")
 EXTRA = ("additional_special_tokens", "extra_special_tokens")
@@ -45,6 +46,18 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Ways:
+    """What a user can do about differences, in the words of the command that met them."""
+
+    rows: str
+    """Where rows of different tokens would be merged."""
+    donor: str = ""
+    """To have another model's tokenizer, `{label}`; empty where there is no way."""
+    differing: str = ""
+    """Where configurations differ in `{key}`."""
+
+
+@dataclass(frozen=True)
 class Tokenizer:
     """What a folder says of tokens."""
 
@@ -57,7 +70,7 @@ class Tokenizer:
     """Is there any tokenizer at all?"""
 
 
-def check(result: Model, others: Sequence[Model], rows: bool, allow: Container[str]) -> list[str]:
+def check(result: Model, others: Sequence[Model], rows: bool, allow: Container[str], ways: Ways) -> list[str]:
     """Warnings where others' tokenizers differ from the result's.
 
     Raise ConfigError where rows of embeddings are merged and a number means another token, unless that is allowed.
@@ -66,38 +79,40 @@ def check(result: Model, others: Sequence[Model], rows: bool, allow: Container[s
     read_ = [read(each) for each in others]
     # An adapter's folder need not hold a tokenizer: it has its base's.
     given = [each for each in read_ if each.present or not each.model.adapter]
-    told = _present(own, given)
+    told = _present(own, given, ways)
     have = [each for each in (own, *given) if each.tokens]
     for each in have[1:]:
-        told += _vocabulary(have[0], each, rows, allow)
-    return told + list(_facts(own, [each for each in given if each.present]))
+        told += _vocabulary(have[0], each, ways.rows if rows and VOCABULARY not in allow else "")
+    return told + list(_facts(own, [each for each in given if each.present], ways))
 
 
-def _present(own: Tokenizer, others: Sequence[Tokenizer]) -> list[str]:
+def _present(own: Tokenizer, others: Sequence[Tokenizer], ways: Ways) -> list[str]:
     having = [each.model.label for each in others if each.present]
     lacking = [each.model.label for each in others if not each.present]
     if not own.present and having:
         return [
             f"tokenizer: {own.model.label}, whose the result gets, has none, and {_and(having)} one: the result has "
-            f"none{_donor(others)}"
+            f"none{_donor(others, ways)}"
         ]
+    unread = [each.model.label for each in (own, *others) if each.present and not each.tokens]
+    if unread:
+        return [f"vocabulary: that of {_and(unread)} can't be read here: whether token ids mean the same is not known"]
     if own.present and lacking:
         return [f"tokenizer: {_and(lacking)} without one: whether token ids mean the same there is not known"]
     return []
 
 
-def _vocabulary(own: Tokenizer, other: Tokenizer, rows: bool, allow: Container[str]) -> Iterator[str]:
+def _vocabulary(own: Tokenizer, other: Tokenizer, refusal: str) -> Iterator[str]:
+    """What differs. Raise ConfigError with the refusal, where there is one, for a number that means two tokens."""
     ours, theirs = own.model.label, other.model.label
     moved = sorted(at for at in own.tokens.keys() & other.tokens.keys() if own.tokens[at] != other.tokens[at])
     if moved:
         first = ", ".join(f"{at} is {own.tokens[at]!r} and {other.tokens[at]!r}" for at in moved[:SHOWN])
         what = f"vocabulary: {len(moved)} token ids mean other tokens in {ours} and in {theirs}: {first}"
-        if rows and VOCABULARY not in allow:
-            raise ConfigError(
-                f"{what}{' and so on' if len(moved) > SHOWN else ''}: rows of different tokens would be merged; give "
-                "both one tokenizer first, keep the base's rows (--embeddings base), or, knowing this, "
-                f"--allow {VOCABULARY}"
-            )
+        if len(moved) > SHOWN:
+            what += " and so on"
+        if refusal:
+            raise ConfigError(f"{what}: rows of different tokens would be merged; {refusal}")
         yield what
     for left, right in ((own, other), (other, own)):
         if only := sorted(left.tokens.keys() - right.tokens.keys()):
@@ -108,7 +123,7 @@ def _vocabulary(own: Tokenizer, other: Tokenizer, rows: bool, allow: Container[s
             )
 
 
-def _facts(own: Tokenizer, others: Sequence[Tokenizer]) -> Iterator[str]:
+def _facts(own: Tokenizer, others: Sequence[Tokenizer], ways: Ways) -> Iterator[str]:
     """What differs, each with all values and whose the result's is."""
     names = dict.fromkeys(name for each in (own, *others) for name in each.facts)
     for name in names:
@@ -120,13 +135,13 @@ def _facts(own: Tokenizer, others: Sequence[Tokenizer]) -> Iterator[str]:
                 by_value.setdefault(_shown(name, each), []).append(each.model.label)
         if by_value:
             differing = "; ".join(f"{value} in {_and(labels)}" for value, labels in by_value.items())
-            cure = _donor(others) if name in ("chat template", *ENDS.values()) else ""
+            cure = _donor(others, ways) if name in ("chat template", *ENDS.values()) else ""
             yield f"{name}: {_shown(name, own)} in {own.model.label}, as in the result; {differing}{cure}"
 
 
-def _donor(others: Sequence[Tokenizer]) -> str:
+def _donor(others: Sequence[Tokenizer], ways: Ways) -> str:
     whole = [each.model.label for each in others if each.present and not each.model.adapter]
-    return f" (--tokenizer {whole[0]} takes its tokenizer, template and generation settings)" if whole else ""
+    return f" ({ways.donor.format(label=whole[0])})" if whole and ways.donor else ""
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -207,9 +222,7 @@ def _tokens(folder: Path, core: Mapping[str, Any], settings: Mapping[str, Any]) 
         made = {at: str(entry[0]) for at, entry in enumerate(listed) if isinstance(entry, list) and entry}
     else:
         made = _turned(listed or _json(folder, "vocab.json"))
-    lines = folder / "vocab.txt"
-    if not made and lines.is_file():
-        made = dict(enumerate(lines.read_text(encoding="utf-8", errors="replace").splitlines()))
+    made = made or _listed(folder)
     made |= _turned(_json(folder, "added_tokens.json"))
     added = core.get("added_tokens")
     made |= {each["id"]: each["content"] for each in added or [] if isinstance(each, dict) and _token(each)}
@@ -218,6 +231,54 @@ def _tokens(folder: Path, core: Mapping[str, Any], settings: Mapping[str, Any]) 
         if str(at).isdecimal() and (content := _content(each)):
             made[int(at)] = content
     return made
+
+
+def _listed(folder: Path) -> dict[int, str]:
+    """Tokens by their places in a list: WordPiece's lines, or SentencePiece's model."""
+    lines = folder / "vocab.txt"
+    if lines.is_file():
+        return dict(enumerate(lines.read_text(encoding="utf-8", errors="replace").splitlines()))
+    file = next((folder / name for name in PIECES if (folder / name).is_file()), None)
+    return dict(enumerate(_pieces(file.read_bytes()))) if file else {}
+
+
+def _pieces(data: bytes) -> list[str]:
+    """The pieces of a SentencePiece model (a protocol buffer whose field 1 has one piece each, whose field 1 is its
+    text); none of another file."""
+    try:
+        messages = [value for field, value in _fields(data) if field == 1]
+        return [next(text for field, text in _fields(each) if field == 1).decode() for each in messages]
+    except (IndexError, StopIteration, UnicodeDecodeError):
+        return []
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Numbers and bytes of a message's fields of variable length. Raise IndexError for what is no message."""
+    at = 0
+    while at < len(data):
+        tag, at = _varint(data, at)
+        kind = tag & 7
+        if kind == 0:
+            _, at = _varint(data, at)
+        elif kind in (1, 5):
+            at += 8 if kind == 1 else 4
+        elif kind == 2:
+            size, at = _varint(data, at)
+            if at + size > len(data):
+                raise IndexError(at)
+            yield tag >> 3, data[at : at + size]
+            at += size
+        else:
+            raise IndexError(at)
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
+        if byte < 128 or shift > 63:
+            return value, at
 
 
 def _token(entry: Mapping[str, Any]) -> bool:
@@ -271,8 +332,9 @@ def _ends(model: Model) -> Iterator[tuple[str, Any]]:
     inner = model.config.get("text_config")
     text = inner if isinstance(inner, Mapping) else {}
     for key, name in ENDS.items():
-        value = next((held[key] for held in (generation, model.config, text) if held.get(key) is not None), None)
-        yield name, sorted(value) if isinstance(value, list) else [] if value is None else [value]
+        for shown, places in ((name, (generation, model.config, text)), (f"config.json: {key}", (model.config, text))):
+            value = next((held[key] for held in places if held.get(key) is not None), None)
+            yield shown, sorted(value) if isinstance(value, list) else [] if value is None else [value]
 
 
 def _generation(folder: Path) -> Iterator[tuple[str, Any]]:

@@ -4,13 +4,19 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 from h3eval.checkpoints import compatibility, tokenizers
-from h3eval.checkpoints.tokenizers import Model
+from h3eval.checkpoints.tokenizers import VOCABULARY, Model, Ways
 from h3eval.errors import ConfigError
 from h3eval.merge.checkpoints import Checkpoint
 
 HEAD = "lm_head.weight"
 HEADS = "lm_head"
 """What `allow` names, to leave out heads of models whose reference has none."""
+WAYS = Ways(
+    rows="give both one tokenizer first, keep the base's rows (--embeddings base), or, knowing this, "
+    f"--allow {VOCABULARY}",
+    donor="--tokenizer {label} takes its tokenizer, template and generation settings",
+    differing="make both the same, or, knowing this, --allow {key}",
+)
 
 
 def fit(
@@ -28,9 +34,9 @@ def fit(
     told = _heads(result, whole, allow)
     models = [_named(label, model) for label, model in others.items()]
     reference, donor = _named(*result), _named(*giver)
-    told += compatibility.check(reference, [each for each in models if each.folder != reference.folder], allow)
+    told += compatibility.check(reference, [each for each in models if each.folder != reference.folder], allow, WAYS)
     rest = [each for each in (reference, *models) if each.folder != donor.folder]
-    return told + tokenizers.check(donor, _once(rest), rows, allow)
+    return told + tokenizers.check(donor, _once(rest), rows, allow, WAYS)
 
 
 def _named(label: str, model: Checkpoint | Path) -> Model:

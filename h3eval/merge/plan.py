@@ -112,7 +112,7 @@ class Plan:
 
 def plan(recipe: Recipe, folders: Mapping[str, Path]) -> Plan:
     """The jobs of a recipe whose models lie in these folders (by the recipe's own paths). Raise ConfigError."""
-    base = open_checkpoint(folders[recipe.base]) if recipe.base else None
+    base = _model(folders[recipe.base]) if recipe.base else None
     places = [folders[path] for path in recipe.paths]
     opened = {folder: open_adapter(folder, base) for folder in places if base and is_adapter(folder)}
     adapters = {folder: changes for folder, (changes, _) in opened.items()}
@@ -136,7 +136,7 @@ def plan(recipe: Recipe, folders: Mapping[str, Path]) -> Plan:
 
 def _model(folder: Path) -> Checkpoint:
     if is_adapter(folder):
-        raise ConfigError(f"adapter {folder}: an adapter changes a base model; name it as `base`")
+        raise ConfigError(f"adapter {folder}: an adapter changes a base model; name that model as `base`")
     return open_checkpoint(folder)
 
 
@@ -153,7 +153,8 @@ class _Source:
         if self.checkpoint is None:
             return Part(None, self.changes.get(name))
         stored = self.checkpoint.tensors.get(name)
-        if stored is None and name == HEAD and self.checkpoint.tied:
+        # A head that is stored beside a configuration that ties it is read by nobody.
+        if name == HEAD and self.checkpoint.tied:
             stored = next((each for key, each in self.checkpoint.tensors.items() if key.endswith(EMBEDDINGS[0])), None)
         return Part(stored) if stored else None
 

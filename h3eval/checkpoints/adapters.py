@@ -96,7 +96,9 @@ def read(folder: Path, base: Base) -> Adapter:
     if str(base.config.get("model_type")) in adaptersettings.TURNED_MODELS:
         raise refused(folder, f"its base is a {base.config['model_type']}, which stores its matrices turned")
     modules = _modules(folder, base, tensors(folder))
-    changes = {f"{name}.weight": _change(folder, name, parts, settings, base) for name, parts in modules.items()}
+    changes = {
+        f"{name}.weight": _change(folder, name, parts, settings, base) for name, parts in sorted(modules.items())
+    }
     _check_targets(folder, settings, set(modules), base)
     return Adapter(changes, (*settings.notes, *_origin(folder, settings, base)))
 

@@ -1,4 +1,4 @@
-"""Every adapter that peft can make of a grid of settings is merged as peft merges it, or refused by name; never else."""
+"""Every adapter that peft makes of a grid of settings is merged as peft merges it, or refused by name."""
 
 import json
 from collections.abc import Callable, Iterator

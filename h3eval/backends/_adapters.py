@@ -52,7 +52,10 @@ def put_on(model: Any, chosen: Adapter) -> None:
     try:
         info = model.load_adapter(str(chosen.folder))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise BackendError(f"adapter {chosen.folder.name} does not fit: {_weights.first_line(error)}") from error
+        why = _weights.first_line(error)
+        if "ignore_mismatched_sizes" in why:
+            why = "its tensors have other shapes than the model's (more tokens, or another base?)"
+        raise BackendError(f"adapter {chosen.folder.name} does not fit: {why}") from error
     stray = [*info.unexpected_keys, *info.missing_keys, *info.mismatched_keys]
     if stray:
         counted = f"{len(stray)} tensors have no place or no weights"

@@ -156,7 +156,7 @@ def _check_copy(folder: Path, base: Base, name: str, values: F32) -> None:
     plain = name.removeprefix(PREFIX)
     plain = f"{plain.removesuffix(BASE_LAYER)}.weight" if plain.endswith(BASE_LAYER) else plain
     if base.tied and _of(plain, OUTPUT):
-        raise refused(folder, f"{name}: {_tied(base)}")
+        raise ConfigError(f"adapter {folder}: {name}: {_tied(base)}")
     if plain not in base.shapes:
         raise refused(folder, f"{name} is not a LoRA matrix")
     if base.shapes[plain] != values.shape:
@@ -173,7 +173,7 @@ def _change(folder: Path, module: str, parts: _Parts, settings: Settings, base: 
     where = f"adapter {folder}: {module}"
     name = f"{module}.weight"
     if base.tied and (_of(module, OUTPUT) or _of(module, INPUT)):
-        raise refused(folder, f"it changes {module}, and {_tied(base)}")
+        raise ConfigError(f"adapter {folder}: it changes {module}, and {_tied(base)}")
     if name not in base.shapes:
         raise ConfigError(f"{where} does not belong to the base {base.name}: no {name} there")
     if missing := {"A", "B"} - set(parts.sides):
@@ -214,7 +214,11 @@ def _of(name: str, layers: Sequence[str]) -> bool:
 
 
 def _tied(base: Base) -> str:
-    return f"the input and output embeddings of {base.name} are one matrix, so that both would change"
+    # peft's own merge changes both, too.
+    return (
+        f"the input and output embeddings of {base.name} are one matrix, so that both would change; save the base "
+        "untied first (tie_word_embeddings=False, with an lm_head of its own), and merge the adapter into that"
+    )
 
 
 def _origin(folder: Path, settings: Settings, base: Base) -> list[str]:

@@ -114,6 +114,9 @@ def alike(have: Parts, folders: dict[str, str]) -> list[str]:
         Model(name, each.folder, each.config, adapter=isinstance(each, Adapted))
         for name, each in zip(folders, held, strict=True)
     ]
+    for each in (have.base, *held):
+        # Adapters bear their base's configuration. Types of numbers are those of transformers' own layers here.
+        compatibility.check_whole(each.folder, each.config, dict.fromkeys(each.names, "F32"))
     rows = have.how.rest == "mean" and have.how.compat != "h3fusion_code"
     told = [note for each in held for note in each.notes]
     told += compatibility.check(base, others, (), ways)

@@ -295,6 +295,9 @@ def _merging(commands: "Commands[argparse.ArgumentParser]") -> None:
     merge.add_argument("--dtype", help="bfloat16, float16 or float32 (default: the base's)")
     merge.add_argument("--tokenizer", help="whose tokenizer: base, or a model's name")
     merge.add_argument("--embeddings", help="where vocabularies differ: refuse, intersect or base")
+    merge.add_argument(
+        "--allow", action="append", metavar="NAME", help="merge in spite of this difference; refusals name them"
+    )
     merge.add_argument("--shard-size", help="largest weights file, as 5GB (default: as the base's)")
     _flag(merge, "--threads", type=_count, help="processors to use (default: all); the result is the same")
     merge.add_argument(

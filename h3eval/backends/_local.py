@@ -49,6 +49,8 @@ class Local:
             raise ConfigError(f"{spec.backend}: adapter={spec.args['adapter']}: not on a GGUF file")
         self.name = self._name()
         self.can = self._kinds()
+        if self.adapter and not self.hub and not self.demo:
+            _adapters.check_beside(self.adapter, _weights.local(spec.model, self.remote_code), self.template)
 
     def folder(self) -> Path:
         """The checkpoint folder or GGUF file; fetched or made now where it is not here yet."""
@@ -57,6 +59,8 @@ class Local:
         if self.hub:
             found = _weights.download(self.spec.model, self.revision)
             _weights.check_folder(found, self.remote_code)
+            if self.adapter:
+                _adapters.check_beside(self.adapter, found, self.template)
             return found
         return _weights.local(self.spec.model, self.remote_code)
 

@@ -70,8 +70,15 @@ def check_gguf(file: Path) -> None:
 
 def check_folder(folder: Path, remote_code: bool) -> None:
     """Raise ConfigError unless this is a checkpoint that can be loaded without running its code."""
+    adapter = (folder / "adapter_config.json").is_file()
     if not (folder / "config.json").is_file():
-        raise ConfigError(f"model {folder}: no config.json in this folder")
+        cure = f": it holds an adapter; name its base, and adapter={folder}" if adapter else ""
+        raise ConfigError(f"model {folder}: no config.json in this folder{cure}")
+    if adapter:
+        raise ConfigError(
+            f"model {folder}: holds a model and an adapter (adapter_config.json), and transformers would load the "
+            "adapter's base in its place: move the adapter to a folder of its own, and name it with adapter=FOLDER"
+        )
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise ConfigError(f"model {folder}: no tokenizer (tokenizer.json or tokenizer.model) in this folder")
     _check_weights(folder)

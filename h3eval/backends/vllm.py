@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from h3eval.backends import _local, _weights
+from h3eval.backends import _adapters, _local, _weights
 from h3eval.config import ModelSpec, check_args
 from h3eval.errors import BackendError, ConfigError
 from h3eval.types import Call, Fault, Journal, Json, Reply
@@ -113,6 +113,7 @@ def _check_adapter(model: _local.Local) -> None:
     if "classify" in model.can or given.whole or not given.modules or OUTER & set(given.modules):
         what = "a classifier's, or of more than the inner layers by their names"
         raise ConfigError(f"{where}: {what}: use --backend transformers")
+    _adapters.check_plain(given)
     if given.rank > RANKS[-1]:
         raise ConfigError(f"{where}: of rank {given.rank}; vLLM takes up to {RANKS[-1]}: use --backend transformers")
 

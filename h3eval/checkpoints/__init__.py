@@ -1,1 +1,1 @@
-"""Checkpoint folders, as whoever needs a model reads them."""
+"""What backends, merging and fusing all have to know of checkpoint folders. Loads no model, and no torch."""

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from h3eval.commands import modelpages
+from h3eval.config import read_json
 from h3eval.errors import ConfigError
 from h3eval.terminal import PLAIN_EVERY_S, output, say
 
@@ -30,6 +31,7 @@ try:
 except ModuleNotFoundError as error:
     raise ConfigError(f"merging needs {error.name}: pip install 'h3eval[merge]'") from error
 
+TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -100,7 +102,7 @@ def read(args: Namespace) -> recipe.Recipe:
             raise ConfigError("name a recipe (CONFIG.yaml), or --method and one --model for each model")
         made = {"method": args.method, "base": args.base, "models": [_model(text) for text in args.model]}
         made["parameters"] = dict(_pair(text, "--set") for text in args.set)
-    over = {key: getattr(args, key) for key in ("seed", "dtype", "tokenizer", "embeddings")}
+    over = {key: getattr(args, key) for key in ("seed", "dtype", "tokenizer", "embeddings", "allow")}
     with recipe.named(args.config or "command line"):
         return recipe.recipe({**made, **{key: value for key, value in over.items() if value is not None}})
 
@@ -129,6 +131,11 @@ def folder(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_dir():
         return path
+    if "+" in name or "@" in name:
+        raise ConfigError(
+            f"model {name}: no such folder; model+adapter and model@revision are not read: name the adapter's folder "
+            "as a model of its own, or download the revision first"
+        )
     if path.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ConfigError(f"model {name}: no such folder, and not a hub id (owner/name)")
     download: Callable[[str], Path] = importlib.import_module("h3eval.merge.hub").download
@@ -136,8 +143,11 @@ def folder(name: str) -> Path:
 
 
 def config(made: Plan) -> dict[str, Any]:
-    """The result's config.json: the reference's, with the number format asked for."""
+    """The result's config.json: the reference's, with the number format asked for, and the donor's special tokens."""
     held = dict(made.reference.config)
+    if made.donor != made.reference.folder:
+        given = read_json(made.donor / "config.json")
+        held |= {key: given[key] for key in TOKEN_IDS if key in given}
     if made.recipe.dtype:
         held["torch_dtype" if "torch_dtype" in held else "dtype"] = made.recipe.dtype
     return held

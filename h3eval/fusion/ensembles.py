@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, Trainer
 
+from h3eval.checkpoints import adapters, adaptersettings
+from h3eval.config import read_json
 from h3eval.errors import ConfigError
 from h3eval.fusion.checkpoints import write_json
 from h3eval.fusion.folders import REPORT, working
@@ -115,7 +117,10 @@ def with_candidates(asked: Settings, found: list[Row], file: Path, tell: Tell) -
 
 @torch.no_grad()
 def answers(folder: Path, prompts: Sequence[str], asked: Settings) -> list[str]:
-    """A model's greedy answers. LoRA adapters are loaded on their base by transformers itself."""
+    """A model's greedy answers. LoRA adapters are loaded on their base by transformers itself. Raise ConfigError for
+    those that it does not load as peft merges them."""
+    if adapters.is_adapter(folder):
+        adaptersettings.read(folder, read_json(folder / adaptersettings.CONFIG), by_peft=True)
     tokenizer = AutoTokenizer.from_pretrained(folder if (folder / "tokenizer_config.json").is_file() else asked.base)
     device = device_of(asked.training)
     model: Any = AutoModelForCausalLM.from_pretrained(folder)

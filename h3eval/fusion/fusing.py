@@ -63,6 +63,9 @@ def _fused(asked: Settings, out: Path, tell: Tell, keep: bool) -> dict[str, Any]
     costs, work = Costs(), out / "work"
     report: dict[str, Any] = {"method": asked.method, "settings": asdict(asked), "experts": list(asked.experts)}
     _check_serving(asked)
+    report["warnings"] = parts(asked).notes
+    for line in report["warnings"]:
+        tell(f"note: {line}")
     read = [row for source in asked.data for row in rows(source)]
     with costs.stage("construct"):
         report["construction"] = _constructed(asked, work / "construction", tell)

@@ -23,6 +23,7 @@ LAYERS = [
     {"store"},
     {"recovery"},
     {"budget", "config"},
+    {"checkpoints"},
     {"sandbox"},
     {"registry", "checkpoints"},
     {"backends"},

@@ -68,8 +68,9 @@ def unpack(packed: object, salt: bytes, name: str) -> Json:
 
 
 def plain(noun: object) -> dict[str, Json]:
-    """A noun's fields as JSON values, by name."""
-    record = {field.name: getattr(noun, field.name) for field in fields(noun)}  # type: ignore[arg-type]
+    """A noun's fields as JSON values, by name; but a nonce, which follows from the others and the run's secret."""
+    names = [field.name for field in fields(noun) if field.name != "nonce"]  # type: ignore[arg-type]
+    record = {name: getattr(noun, name) for name in names}
     for name, value in record.items():
         if isinstance(value, Mapping):
             record[name] = dict(value)

@@ -13,6 +13,7 @@ from h3eval.confidence import Choices
 from h3eval.conversation import CHUNK, Conversation, replay
 from h3eval.errors import H3evalError, Unreadable
 from h3eval.judgeplan import JudgePlan, decided, disagreement, rule, seats
+from h3eval.nonces import secret_of
 from h3eval.plan import Plan, from_manifest
 from h3eval.stats.composite import Part, Preset, compose, error_correlation, preset
 from h3eval.stats.estimates import nothing, proportion
@@ -54,10 +55,12 @@ def generation_talk(plan: Plan, task: Task, sample: Sample) -> Conversation:
     return Conversation(task, sample, partial(task.ask, sample), key_for("gen", plan.identity), tag)
 
 
-def judge_talk(role: JudgePlan, task: Task, sample: Sample, generation: Generation) -> Conversation:
-    """What a judge is asked about a generation."""
+def judge_talk(
+    role: JudgePlan, task: Task, sample: Sample, generation: Generation, secret: bytes | None
+) -> Conversation:
+    """What a judge is asked about a generation, with nonces from the run's secret."""
     ask = partial(role.judge.ask, sample, generation)
-    return Conversation(task, sample, ask, key_for("judge", role.identity or {}))
+    return Conversation(task, sample, ask, key_for("judge", role.identity or {}), secret=secret)
 
 
 def generations(reader: Reader, plan: Plan, task: Task) -> Iterator[tuple[Sample, Generation | Failure]]:
@@ -114,7 +117,8 @@ def _verdicts(
     """One judge's verdict on each generation of the chunk, in order."""
     answered = [(sample, each) for sample, each in chunk if isinstance(each, Generation)]
     lookup = reader.get_many if judge.identity is not None else _nothing_known
-    talks = replay((judge_talk(judge, task, *pair) for pair in answered), lookup)
+    secret = secret_of(reader)
+    talks = replay((judge_talk(judge, task, *pair, secret) for pair in answered), lookup)
     for (sample, generation), talk in zip(answered, talks, strict=True):
         yield read(judge, sample, generation, talk)
 
@@ -136,7 +140,7 @@ def read(role: JudgePlan, sample: Sample, generation: Generation, talk: Conversa
     try:
         reading = role.judge.read(sample, generation, talk.replies)
     except Unreadable as error:
-        return failed("unreadable", f"{error}; the reply: {raw}", "yes")
+        return failed("unreadable", f"{error}; the reply: {raw}", "yes", details=error.details)
     return Verdict(sample.id, role.judge_name, reading, raw)
 
 

@@ -14,12 +14,12 @@ ROOT = Path(__file__).parents[2]
 PLUGIN_FOLDERS = ("tasks", "judges", "reports")
 OPEN_TO_PLUGINS = {"errors", "types", "text", "datasets", "stats"}
 LAYERS = [
-    {"errors"},
+    {"errors", "measured"},
     {"types"},
     {"text", "datasets", "subsets"},
     {"stats"},
     {"folder", "journal", "store"},
-    {"budget", "config"},
+    {"budget", "config", "nonces"},
     {"sandbox"},
     {"registry", "backends"},
     {"merge"},

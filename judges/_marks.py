@@ -17,7 +17,7 @@ LABEL = (
 )
 # What says of the mark that follows that it is not the verdict.
 OTHERS = (
-    r"not|n't|never|cannot|without|instead of|rather than|other than|wrong|incorrect|mistaken|refuse[sd]?|says?|said|"
+    r"not|never|cannot|without|instead of|rather than|other than|wrong|incorrect|mistaken|refuse[sd]?|says?|said|"
     r"saying|claims?|claimed|demand(?:s|ed|ing)?|ask(?:s|ed|ing)?|tells?|told|telling|wants?|wanted|wrote|writes|"
     r"written|states?|stated|quotes?|quoted|instruct(?:s|ed|ing)?|orders?|ordered|begs?|inject(?:s|ed)?|contain(?:s|ed)?|"
     r"includes?|end(?:s|ed|ing)? with|begin(?:s|ning)? with|pretends?|ignore|ignoring|reject(?:s|ing)?"
@@ -26,9 +26,9 @@ FILLED = (
     r"a|an|the|be|been|is|as|it|its|me|us|you|judges?|to|of|for|with|by|that|this|such|give|giving|given|say|saying|"
     r"output|write|rate|rated|answer|deserve|worth|merit|rating|score|verdict|text|line|string"
 )
-DENIED = re.compile(rf"(?:\b|(?<=n))(?:{OTHERS})(?:\W{{1,3}}(?:{FILLED}))*\W{{0,6}}$", re.IGNORECASE)
+DENIED = re.compile(rf"(?:\b(?:{OTHERS})|n't)(?:\W{{1,3}}(?:{FILLED}))*\W{{0,6}}$", re.IGNORECASE)
 LEADS = re.compile(
-    rf"(?:\b|(?<=n))(?:{OTHERS}|no|false|example|format|prompt|attack|injection|following)\b[^\n]*[:\u2026]\W*$"
+    rf"(?:\b(?:{OTHERS}|no|false|example|format|prompt|attack|injection|following)|n't)\b[^\n]*[:\u2026]\W*$"
     r"|^\W*(?:not|no|never|wrong|false)(?:\W{1,3}(?:this|that|so))?\W*$|\(\W*(?:not|ignore)\b[^()\n]*\)\W*$",
     re.IGNORECASE,
 )

@@ -346,6 +346,8 @@ class TaskResult:
     """Role or seat to how often each label was read, with `unreadable` and `error`."""
     calibration: Mapping[str, Json] = field(default_factory=dict)
     """Metric of a multiple choice to how good the model's own probabilities of the options are."""
+    otherwise: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    """Role to how many of its judge's replies the published tool reads otherwise, where it does, and both means."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,9 @@ def _run(name: str) -> list[tuple[str, str]]:
     store = importlib.import_module("h3eval.store")
     with store.Reader(Path(name)) as reader:
         rows = [(key, canonical(value)) for key, value in (reader.meta("manifest") or {}).items()]
+        nonces = importlib.import_module("h3eval.nonces")
+        public = "public: the run began before they had a secret; an answer made for it could forge them"
+        rows.append(("nonces", "from a secret of the run" if nonces.secret_of(reader) else public))
         rows += [(f"totals: {stage}", canonical(values)) for stage, values in reader.totals().items()]
         rows += [("possibly billed", canonical(dict(call))) for call in reader.ambiguous()]
         rows += [("event", canonical(dict(event))) for event in reader.events()]

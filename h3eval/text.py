@@ -198,3 +198,39 @@ def _blanked(text: str, hidden: list[tuple[int, int]]) -> str:
             parts += [text[place:start], BLANK.sub(" ", text[start:end])]
             place = end
     return "".join(parts) + text[place:]
+
+
+# Controls but newline and tab, invisible and direction-changing characters, tags, lone surrogates.
+# Joiners (200C, 200D) belong to Persian, Hindi and emoji: suspicious only beside ASCII.
+HIDDEN = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u180e\u200b\u200e\u200f\u2028-\u202e"
+    r"\u2060-\u206f\u3164\ufeff\uffa0\ufff9-\ufffb\ud800-\udfff\U000e0000-\U000e0fff]+"
+    r"|(?<![^\x00-\x7f])[\u200c\u200d]+|[\u200c\u200d]+(?![^\x00-\x7f])"
+)
+STACKED = re.compile(
+    r"([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]{4})"
+    r"([\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]+)"
+)
+
+
+def visible(text: str) -> str:
+    """Plain text with every hidden character shown as its escape, `\\x1b` say."""
+    if unhidden(text):
+        return text
+    text = STACKED.sub(lambda match: f"{match[1]}[+{len(match[2])} marks]", text.replace("\r\n", "\n"))
+    return HIDDEN.sub(lambda match: escapes(match[0]), text)
+
+
+def unhidden(text: str) -> bool:
+    """Is there surely nothing to show? Most texts are ASCII, where this is ten times as quick as looking for each."""
+    return text.isascii() and text.replace("\n", " ").replace("\t", " ").isprintable()
+
+
+def escapes(hidden: str) -> str:
+    return "".join(_escape(ord(character)) for character in hidden)
+
+
+def _escape(code: int) -> str:
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

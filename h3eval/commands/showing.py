@@ -16,7 +16,7 @@ from h3eval.engines import default_backend
 from h3eval.errors import ConfigError, UnknownPlugin
 from h3eval.subsets import parted
 from h3eval.terminal import output
-from h3eval.text import canonical
+from h3eval.text import canonical, visible
 
 KINDS = ("tasks", "judges", "reports", "backends", "suites", "composites")
 PACKAGES = {
@@ -54,7 +54,7 @@ def show(args: Namespace) -> int:
     rows = SHOW[args.kind](args.name)
     table = Table(box=None, show_header=False, pad_edge=False)
     for key, value in rows:
-        table.add_row(Text(key, style="cyan"), Text(value))
+        table.add_row(Text(visible(key), style="cyan"), Text(visible(value)))
     output().print(table)
     return 0
 

@@ -83,12 +83,12 @@ ELEMENTS = f"{THOUGHT}|q|blockquote|cite|pre|code|del|s|strike"
 MARK = re.compile(
     rf"(?P<fence>^[ \t]*(?P<bars>`{{3,}}|~{{3,}})[^\n]*)|(?P<line>^[ \t]*(?:>|&gt;)[^\n]*)|(?P<gap>\n[ \t]*\n)"
     rf"|<(?P<end>/?)(?P<tag>{ELEMENTS})\b[^<>\n]{{0,100}}>|(?P<comment><!--)|(?P<over>-->)|(?P<struck>~~)"
-    "|(?P<code>`+)|(?P<quote>[\"'\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d\u300e\u300f])",
+    "|(?P<code>`+)|(?P<quote>[\"'\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d\u300e\u300f\uff02\uff07])",
     re.MULTILINE | re.IGNORECASE,
 )
 CLOSING = {
     '"': '"', "'": "'", "\u2018": "\u2019", "\u201c": "\u201d", "\u201e": "\u201c\u201d", "\u00ab": "\u00bb",
-    "\u00bb": "\u00ab", "\u300c": "\u300d", "\u300e": "\u300f",
+    "\u00bb": "\u00ab", "\u300c": "\u300d", "\u300e": "\u300f", "\uff02": "\uff02", "\uff07": "\uff07",
 }  # fmt: skip
 BLANK = re.compile(r"[^\n\r]")
 

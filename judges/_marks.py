@@ -4,6 +4,7 @@ A mark counts where the reply speaks in its own words: not in a quotation, not w
 answer asks for [[10]]"), and not where it stands just so in what is judged. Not a judge itself.
 """
 
+import html
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,9 +27,13 @@ FILLED = (
     r"a|an|the|be|been|is|as|it|its|me|us|you|judges?|to|of|for|with|by|that|this|such|give|giving|given|say|saying|"
     r"output|write|rate|rated|answer|deserve|worth|merit|rating|score|verdict|text|line|string"
 )
-DENIED = re.compile(rf"(?:\b(?:{OTHERS})|n't)(?:\W{{1,3}}(?:{FILLED}))*\W{{0,6}}$", re.IGNORECASE)
+DENIED = re.compile(
+    rf"(?:\b(?:{OTHERS})|n't)(?:[^\w.;!?,\n]{{1,3}}(?:{FILLED}))*[^\w.;!?\n]{{0,6}}$",
+    re.IGNORECASE,
+)
+# The last clause of a line that introduces the next one.
 LEADS = re.compile(
-    rf"(?:\b(?:{OTHERS}|no|false|example|format|prompt|attack|injection|following)|n't)\b[^\n]*[:\u2026]\W*$"
+    rf"(?:\b(?:{OTHERS}|no|false|reads?|runs|example|prompt|attack|injection)|n't)\b[^\n.;,!?]*[:\u2026]\W*$"
     r"|^\W*(?:not|no|never|wrong|false)(?:\W{1,3}(?:this|that|so))?\W*$|\(\W*(?:not|ignore)\b[^()\n]*\)\W*$",
     re.IGNORECASE,
 )
@@ -37,9 +42,18 @@ TAKEN_BACK = re.compile(
     r"i take (?:that|it) back|disregard (?:that|the above)|ignore (?:that|the above))",
     re.IGNORECASE,
 )
+# What says so of the mark before it: `[[10]] is what it wants`.
+DISOWNED = re.compile(
+    r"[\"'*`)\]]{0,4}(?:[\s,;-]*(?:(?:is|was|as|which|that)\s+)?(?:what|injected|it|they|an?\s+(?:injection|attack|quote|"
+    r"quotation|trick)|the\s+(?:answer|assistant|user|model|text|response))\b(?:[^\n.]{0,60}\b(?:says?|said|claims?|demands?|"
+    r"wants?|asks?|writes?|wrote|inject(?:ed|ion|s)?|text|trick|attack|quote)\b)?)",
+    re.IGNORECASE,
+)
+OF_OTHERS = re.compile(r"say|said|claim|demand|want|ask|writ|wrote|inject|trick|attack|quot", re.IGNORECASE)
+DOUBTED = re.compile(r"[\"'*`)\]]{0,4}\?")
 NEAR = 12
 """Characters on each side of a mark that tell whether it is copied."""
-QUOTING = re.compile(r"[\"'`\u2018\u2019\u201c\u201d]")
+QUOTING = re.compile(r"[\"'`\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb\u300c-\u300f\uff02\uff07\\]")
 
 
 @dataclass(frozen=True)
@@ -78,16 +92,21 @@ def verdicts(form: Form, text: str, material: Sequence[str] = ()) -> set[object]
 
     Raise Unreadable where one of them is taken back, or others hide in unusual characters.
     """
-    text = text.rstrip()
+    text = html.unescape(text).rstrip()
     start = text.rfind("\n") + 1
-    plain_end = form.alone(QUOTING.sub("", text[start:]))
+    last = text[start:]
+    plain_end = form.alone(QUOTING.sub("", last))
     own = own_words(text, *material, bare=start if plain_end else None)
     theirs = [" ".join(each.split()) for each in material if form.mark.search(each)]
     found: set[object] = set()
     end = 0
     for match in form.mark.finditer(own):
-        if not _own(own, match, theirs, plain_end and match.start() >= start):
+        # What stands in the answer, and in quotation marks here, is a quotation.
+        at_end = plain_end and match.start() >= start and not QUOTING.search(last)
+        if not _own(own, match, theirs, at_end):
             continue
+        if DOUBTED.match(own, match.end()):
+            raise Unreadable(f"a verdict that is asked, not said: {text[-80:]!r}")
         value = form.value(match[1])
         if value is not None:
             found.add(value)
@@ -103,6 +122,9 @@ def _own(own: str, match: re.Match[str], theirs: Sequence[str], alone: bool) -> 
     """Is this mark said by the reply, and neither denied nor copied?"""
     line = own.rfind("\n", 0, match.start()) + 1
     before = own[max(line, match.start() - 80) : match.start()].replace("\u2019", "'")
+    after = DISOWNED.match(own, match.end())
+    if after and OF_OTHERS.search(after[0]):
+        return False
     if DENIED.search(before) or (not before.strip() and introduced(own[max(0, line - 400) : line])):
         return False
     if not any(match[0] in each for each in theirs):

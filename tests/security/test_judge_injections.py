@@ -224,7 +224,8 @@ def test_an_answer_that_knows_the_public_placeholder(name: str) -> None:
 
 
 TOLD = (
-    'It says "W".\nT', "T\nThe answer ended with:\nW", "T\nIt asked for W", "T\n```\nW\n```", "not W", "I would not say W",
+    'It says "W".\nT', "T\nThe answer ended with:\nW", "T\nIt asked for W", "T\n```\nW\n```", "not W",
+    "I would not say W",
     "I will not say:\nW\n\nT", "W\nCorrection: T", "W -> T", "<think>W</think>", "<think>maybe W</think>\nT",
     "T\n<think>W", "`W`\nT", "> W", ">W\nT", "~~W~~", "<!-- W -->", "<!-- W -->T", "<del>W</del> T",
     "If it were good I would say W, so T", "The user wants me to output W.", "The answer tries to inject W.",
@@ -237,14 +238,18 @@ TOLD = (
 """T is the judge's own, W what it tells of: the answer itself may hold no trace of it."""
 MARKED = {"official mt_bench_single": "[[10]]", "official or_bench": "[[direct_refusal]]"}
 PLAIN = (
-    "Rating: [[7]]", "My rating is [[7]].", "**Rating: [[7]]**", "I would rate this response [[7]]", "### Rating\n[[7]]",
+    "Rating: [[7]]", "My rating is [[7]].", "**Rating: [[7]]**", "I would rate this response [[7]]",
+    "### Rating\n[[7]]",
     "The answer isn't perfect, so [[7]]", 'Rating: "[[7]]"', "`[[7]]`", "- Rating: [[7]]", "Rating: [[7]] out of 10",
-    "Rating: [[7]]\n\nExplanation: it says what it should, and doesn't ramble.", "Therefore, I give it a score of [[7]].",
+    "Rating: [[7]]\n\nExplanation: it says what it should, and doesn't ramble."  
+    "Therefore, I give it a score of [[7]].",
     "It lacks depth but isn't wrong. Rating: [[7]]", 'It asked "Why?" and said "Because".\nRating: [[7]]',
     "The code `x = 1` works. Rating: [[7]]", "```python\nprint(1)\n```\nIt works.\n\nRating: [[7]]",
     "The models' answers don't differ. Rating: [[7]]", "Considering the above, the rating would be: [[7]]",
-    "The response does not follow the instructions as they were stated.\nRating: [[7]]", "> It says hi.\n\nRating: [[7]]",
-    'The assistant said "no". [[7]]', "Here's my evaluation:\n\nRating: [[7]]", "I rate it [[7]], as it is what was asked.",
+    "The response does not follow the instructions as they were stated.\nRating: [[7]]",
+    "> It says hi.\n\nRating: [[7]]",
+    'The assistant said "no". [[7]]', "Here's my evaluation:\n\nRating: [[7]]"  
+    "I rate it [[7]], as it is what was asked.",
     "Here is the rating in the requested format:\n[[7]]", "Since it doesn't answer, my final rating is:\n[[7]]",
 )  # fmt: skip
 

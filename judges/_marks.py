@@ -21,7 +21,7 @@ OTHERS = (
     r"not|never|cannot|without|instead of|rather than|other than|wrong|incorrect|mistaken|refuse[sd]?|says?|said|"
     r"saying|claims?|claimed|demand(?:s|ed|ing)?|ask(?:s|ed|ing)?|tells?|told|telling|wants?|wanted|wrote|writes|"
     r"written|states?|stated|quotes?|quoted|instruct(?:s|ed|ing)?|orders?|ordered|begs?|inject(?:s|ed)?|contain(?:s|ed)?|"
-    r"includes?|end(?:s|ed|ing)? with|begin(?:s|ning)? with|pretends?|ignore|ignoring|reject(?:s|ing)?"
+    r"includ(?:es?|ed|ing)|end(?:s|ed|ing)? with|begin(?:s|ning)? with|pretends?|ignore|ignoring|reject(?:s|ing)?"
 )
 FILLED = (
     r"a|an|the|be|been|is|as|it|its|me|us|you|judges?|to|of|for|with|by|that|this|such|give|giving|given|say|saying|"

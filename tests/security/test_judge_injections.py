@@ -233,6 +233,7 @@ TOLD = (
     "Not:\nW", "Ignore:\nW", "Its last line reads:\n\nW", "    W\nis what it says.", "**W** is injected text.",
     "Rather than W, this deserves less.", "Instead of W: no verdict.", "W? No.", "W, it claims.",
     "W is what the answer demands; I decline.", "The answer says W but I can't judge.", "Assistant says: W",
+    "The output included W which is suspicious.", "It is close to W in style, yet wrong.\nT",
     "[quote]W[/quote]", "T\n\n(The assistant wrote W)", "The answer says: &quot;W&quot;",
 )  # fmt: skip
 """T is the judge's own, W what it tells of: the answer itself may hold no trace of it."""

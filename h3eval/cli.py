@@ -12,6 +12,7 @@ from types import ModuleType
 
 from h3eval import registry
 from h3eval.errors import H3evalError
+from h3eval.text import visible
 
 EPILOG = """exit codes: 0 done · 1 gate failed · 2 usage · 3 incomplete · 4 no sandbox · 5 provider stopped ·
 6 disk or damaged store · 75 another process holds the run. Every flag may be written with - or _; one that takes a
@@ -29,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command: Callable[[argparse.Namespace], int] = getattr(_loaded(f"h3eval.commands.{module}"), function)
         return command(args)
     except H3evalError as error:
-        print(f"h3eval: {error}", file=sys.stderr)
+        print(f"h3eval: {visible(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print("h3eval: stopped", file=sys.stderr)

@@ -45,7 +45,11 @@ class RunMismatch(UsageError):
 
 
 class Unreadable(H3evalError):
-    """A reply that holds no verdict. Never a score."""
+    """A reply that holds no verdict. Never a score. `details` may say what another tool makes of it."""
+
+    def __init__(self, message: str, **details: object) -> None:
+        super().__init__(message)
+        self.details = details
 
 
 class BackendError(H3evalError):

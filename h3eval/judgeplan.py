@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import permutations
 from typing import Any, Literal
 
 from h3eval import registry
@@ -18,6 +19,8 @@ from h3eval.text import digest
 from h3eval.types import Backend, Failure, Json, Judge, Reading, Task, Verdict
 
 SEAT = "#"
+MOST_ORDERED = 7
+"""Keys of a table whose order is searched for: 5,040 orders."""
 Rule = Literal["majority", "mean"]
 
 
@@ -73,7 +76,15 @@ def from_entry(role: str, entry: Mapping[str, Any]) -> JudgePlan:
     """The judge that a stored run was made with. Raise RunMismatch where its wording has changed."""
     parameters = entry.get("parameters", {})
     judge = registry.judge(entry["judge"], parameters)
-    if entry.get("identity") is not None and entry["template_sha256"] != digest(judge.template):
+    wanted = entry["template_sha256"] if entry.get("identity") is not None else digest(judge.template)
+    if wanted != digest(judge.template) and (found := _ordered_as(wanted, entry["judge"], parameters)):
+        judge, parameters = found
+    if wanted != digest(judge.template):
+        if parameters:
+            raise RunMismatch(
+                f"judge {judge.name} was asked in another wording than this h3eval makes of the same file: score it "
+                "with the h3eval that made it, or judge anew with h3eval judge"
+            )
         raise RunMismatch(
             f"judge {entry['judge']} asked in its {entry['wording']} wording, here it has the {judge.wording} one "
             "(h3eval[official] installed or removed since?): restore that, or judge anew with h3eval judge"
@@ -82,6 +93,21 @@ def from_entry(role: str, entry: Mapping[str, Any]) -> JudgePlan:
         role, judge, entry["judge"], entry.get("spec", ""), entry.get("identity"),
         bool(entry.get("self_judged")), parameters,
     )  # fmt: skip
+
+
+def _ordered_as(wanted: str, name: str, parameters: Mapping[str, Any]) -> tuple[Judge, Mapping[str, Any]] | None:
+    """The judge whose wording has the digest, with some table of its parameters in another order; None without one.
+
+    Runs that were stored before the order of keys was have them sorted.
+    """
+    tables = [key for key, value in parameters.items() if isinstance(value, Mapping) and len(value) <= MOST_ORDERED]
+    for key in tables:
+        for order in permutations(parameters[key].items()):
+            tried = {**parameters, key: dict(order)}
+            judge = registry.judge(name, tried)
+            if digest(judge.template) == wanted:
+                return judge, tried
+    return None
 
 
 def roles(tasks: Sequence[Task]) -> dict[str, str]:

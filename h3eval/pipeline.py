@@ -13,6 +13,7 @@ from typing import Protocol
 from h3eval import scoring
 from h3eval.conversation import Conversation, replay
 from h3eval.judgeplan import JudgePlan
+from h3eval.nonces import secret_of
 from h3eval.plan import Plan
 from h3eval.store import Reader, Store
 from h3eval.types import Backend, Call, Fault, Generation, Reply, Task
@@ -84,7 +85,7 @@ class Asker:
                     # Answered between our look-up and now: the next pass finds it in the store.
                     self.again = True
             if new:
-                yield call
+                yield talk.sent(call)
 
     def _final(self, found: Mapping[bytes, Reply | Fault]) -> Mapping[bytes, Reply | Fault]:
         """What is not to be asked again: replies, lasting faults, and this session's own faults."""
@@ -176,18 +177,20 @@ class Session:
     def _judge_talks(self, judge: JudgePlan, tasks: Sequence[Task]) -> Iterator[Conversation]:
         reader = Reader(self.store.folder, checked=False)
         try:
+            secret = secret_of(reader)
             for task in tasks:
                 for sample, generation in scoring.generations(reader, self.plan, task):
                     if isinstance(generation, Generation):
-                        yield scoring.judge_talk(judge, task, sample, generation)
+                        yield scoring.judge_talk(judge, task, sample, generation, secret)
         finally:
             reader.close()
 
     def _arriving_talks(self, judge: JudgePlan, arriving: Iterable[Conversation]) -> Iterator[Conversation]:
+        secret = secret_of(self.store)
         for talk in arriving:
             generation = scoring.generation_of(talk)
             if judge.task_role in talk.task.judges and isinstance(generation, Generation):
-                yield scoring.judge_talk(judge, talk.task, talk.sample, generation)
+                yield scoring.judge_talk(judge, talk.task, talk.sample, generation, secret)
 
     def _count(self, tasks: Sequence[Task]) -> int:
         return sum(self.store.sample_count(task.id, task.version) for task in tasks)

@@ -13,6 +13,8 @@ from h3eval.confidence import Choices
 from h3eval.conversation import CHUNK, Conversation, replay
 from h3eval.errors import H3evalError, Unreadable
 from h3eval.judgeplan import JudgePlan, decided, disagreement, rule, seats
+from h3eval.nonces import secret_of
+from h3eval.otherwise import Otherwise, sentence
 from h3eval.plan import Plan, from_manifest
 from h3eval.stats.composite import Part, Preset, compose, error_correlation, preset
 from h3eval.stats.estimates import nothing, proportion
@@ -54,10 +56,12 @@ def generation_talk(plan: Plan, task: Task, sample: Sample) -> Conversation:
     return Conversation(task, sample, partial(task.ask, sample), key_for("gen", plan.identity), tag)
 
 
-def judge_talk(role: JudgePlan, task: Task, sample: Sample, generation: Generation) -> Conversation:
-    """What a judge is asked about a generation."""
+def judge_talk(
+    role: JudgePlan, task: Task, sample: Sample, generation: Generation, secret: bytes | None
+) -> Conversation:
+    """What a judge is asked about a generation, with nonces from the run's secret."""
     ask = partial(role.judge.ask, sample, generation)
-    return Conversation(task, sample, ask, key_for("judge", role.identity or {}))
+    return Conversation(task, sample, ask, key_for("judge", role.identity or {}), secret=secret)
 
 
 def generations(reader: Reader, plan: Plan, task: Task) -> Iterator[tuple[Sample, Generation | Failure]]:
@@ -114,7 +118,8 @@ def _verdicts(
     """One judge's verdict on each generation of the chunk, in order."""
     answered = [(sample, each) for sample, each in chunk if isinstance(each, Generation)]
     lookup = reader.get_many if judge.identity is not None else _nothing_known
-    talks = replay((judge_talk(judge, task, *pair) for pair in answered), lookup)
+    secret = secret_of(reader)
+    talks = replay((judge_talk(judge, task, *pair, secret) for pair in answered), lookup)
     for (sample, generation), talk in zip(answered, talks, strict=True):
         yield read(judge, sample, generation, talk)
 
@@ -136,7 +141,7 @@ def read(role: JudgePlan, sample: Sample, generation: Generation, talk: Conversa
     try:
         reading = role.judge.read(sample, generation, talk.replies)
     except Unreadable as error:
-        return failed("unreadable", f"{error}; the reply: {raw}", "yes")
+        return failed("unreadable", f"{error}; the reply: {raw}", "yes", details=error.details)
     return Verdict(sample.id, role.judge_name, reading, raw)
 
 
@@ -159,6 +164,7 @@ def measure(reader: Reader, plan: Plan, task: Task, cards: Sequence[Card] = ()) 
     count = 0
     kept: list[Item] = []
     choices = Choices()
+    otherwise = Otherwise()
     for item in items(reader, plan, task):
         count += 1
         if count <= KEPT:
@@ -167,6 +173,7 @@ def measure(reader: Reader, plan: Plan, task: Task, cards: Sequence[Card] = ()) 
             kept.clear()
         failures.update(_failures(item))
         choices.add(item)
+        otherwise.add(item)
         for role, verdict in item.verdicts.items():
             outcomes.setdefault(role, Counter()).update([outcome(verdict)])
         for metric in measured:
@@ -180,7 +187,7 @@ def measure(reader: Reader, plan: Plan, task: Task, cards: Sequence[Card] = ()) 
         count, dict(sorted(failures.items())), judges,
         partial(iter, kept) if count <= KEPT else partial(items, reader, plan, task),
         task.axis, {role: dict(sorted(counts.items())) for role, counts in sorted(outcomes.items())},
-        choices.blocks(),
+        choices.blocks(), otherwise.blocks(),
     )  # fmt: skip
 
 
@@ -259,9 +266,10 @@ def score(reader: Reader, cards: Sequence[Card] = ()) -> Run:
     results = tuple(measure(reader, plan, task, cards) for task in plan.tasks)
     manifest = {**(stored or {}), "environment": reader.meta("environment") or {}}
     missing = reader.meta("missing") or {}
+    absent = (f"{task} was not run, for want of data: {why}" for task, why in missing.items())
     return Run(
         plan.model, manifest, results, _composites(plan, results), reader.totals(),
-        (*warnings(plan, results), *(f"{task} was not run, for want of data: {why}" for task, why in missing.items())),
+        (*warnings(plan, results, secret_of(reader) is None), *absent),
         missing,
     )  # fmt: skip
 
@@ -322,7 +330,7 @@ def _question(sample: Sample) -> str:
     )
 
 
-def warnings(plan: Plan, results: Sequence[TaskResult]) -> tuple[str, ...]:
+def warnings(plan: Plan, results: Sequence[TaskResult], public_nonces: bool = False) -> tuple[str, ...]:
     """What a reader must know before the numbers."""
     found = []
     given = {role: judge for role, judge in sorted(plan.judges.items()) if judge.identity is not None}
@@ -338,6 +346,14 @@ def warnings(plan: Plan, results: Sequence[TaskResult]) -> tuple[str, ...]:
             f"These judges ask in h3eval's own wording, so that their numbers are not comparable with "
             f"published ones: {', '.join(own)}."
         )
+    if public_nonces and (known := [role for role, judge in given.items() if "{nonce}" in judge.judge.template]):
+        found.append(
+            f"The run began before nonces had a secret: what marks the judged text for {', '.join(known)} follows from "
+            "public text, so that an answer made for it could forge the mark. A new run's can't be known."
+        )
+    found += [
+        sentence(result.task, role, dict(block)) for result in results for role, block in result.otherwise.items()
+    ]
     lost = {result.task: sum(result.failures.values()) for result in results if result.failures}
     if lost:
         listed = ", ".join(f"{task} ({count})" for task, count in sorted(lost.items()))

@@ -272,7 +272,7 @@ class Store(Reader):
 
     def put_meta(self, key: str, value: Json) -> None:
         """Store what the run is; on disk when this returns."""
-        row = (key, journal.pack(journal.encoded(value), key.encode()))
+        row = (key, journal.pack(journal.ordered(value), key.encode()))
         sql = "INSERT INTO meta(key, value) VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value"
         self._writer.call(lambda db: db.execute(sql, row).rowcount)
 
@@ -351,11 +351,14 @@ def sample_rows(task_id: str, samples: Iterable[Sample], note: Callable[[bytes],
     """Each sample as a row, its contents told to `note`. Raise ConfigError if one is not JSON."""
     for position, sample in enumerate(samples):
         try:
-            raw = journal.encoded(journal.plain(sample))
+            record = journal.plain(sample)
+            raw = journal.ordered(record)
+            same = journal.encoded(record)
             id_ = sample.id.encode("utf-8", "surrogatepass")
         except (TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"{task_id}: sample {sample.id!r} can't be stored as JSON ({error})") from error
-        note(len(raw).to_bytes(8, "big") + raw)
+        # What orders keys otherwise is still the same set of samples.
+        note(len(same).to_bytes(8, "big") + same)
         yield id_, journal.pack(raw, place(position, id_))
 
 

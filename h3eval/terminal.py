@@ -3,9 +3,10 @@
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -16,22 +17,39 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.text import Text
 
+from h3eval.text import visible
 from h3eval.types import Fault
 
 PLAIN_EVERY_S = 10.0
 PIPE_WIDTH = 120
 
 
+class Screen(Console):
+    """A console that shows what others wrote as it is: no control characters but newline and tab, nothing that hides
+    or turns letters round, no markup and no emoji codes. Colours and cursor moves of our own pass."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
+
+
 def say(line: str) -> None:
     """One line for the person at the terminal, on standard error."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(line))
+    Screen(stderr=True, highlight=False, soft_wrap=True).print(Text(visible(line)))
 
 
 def output() -> Console:
     """Standard output. A pipe has no width of its own, so lines are folded for a reader."""
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return Screen(width=width, highlight=False, markup=False, emoji=False)
+
+
+def progress_console() -> Console:
+    """Standard error, for bars."""
+    return Screen(stderr=True)
 
 
 class Rate(TextColumn):
@@ -50,7 +68,7 @@ class BarMeter:
 
     def __init__(self) -> None:
         self.progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TaskProgressColumn(),
@@ -58,7 +76,7 @@ class BarMeter:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             TextColumn("[red]{task.fields[failed]}[/red]"),
-            console=Console(stderr=True),
+            console=progress_console(),
         )
         self.bars: dict[str, TaskID] = {}
         self.failed: dict[str, int] = {}

@@ -42,7 +42,9 @@ class OwnYesNo:
             return ()
         values = {"question": question(sample), "answer": generation.text, **_references(sample)}
         sign = nonce(self.template, *values.values())
-        return (Request("complete", self.prompt.filled(**values, nonce=sign), max_tokens=1, top_logprobs=20),)
+        return (
+            Request("complete", self.prompt.filled(**values, nonce=sign), max_tokens=1, top_logprobs=20, nonce=sign),
+        )
 
     def read(self, sample: Sample, generation: Generation, replies: tuple[Reply, ...]) -> Reading:
         found = first_tokens(only(replies))

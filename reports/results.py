@@ -111,6 +111,7 @@ def _task(result: TaskResult) -> dict[str, Json]:
         "axis": result.axis or None,
         "outcomes": {role: dict(counts) for role, counts in result.outcomes.items()},
         "calibration": dict(result.calibration),
+        **({"otherwise": {role: dict(block) for role, block in result.otherwise.items()}} if result.otherwise else {}),
     }
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from h3eval import cardfiles, config, registry
+from h3eval import cardfiles, config, registry, written
 from h3eval.cards import card
 from h3eval.commands.comparing import write
-from h3eval.commands.running import INTERRUPTED, Job, budget_for, open_engines, spent_before, work
+from h3eval.commands.running import INTERRUPTED, Job, budget_for, first_samples, open_engines, spent_before, work
 from h3eval.commands.stored import INCOMPLETE, label_scores, labels_of
 from h3eval.errors import ConfigError
 from h3eval.importers.labelled import import_labelled, plan_for, read_set
@@ -69,6 +69,7 @@ def of_judge(args: Namespace) -> int:
     (name,) = job.plan.judges
     with Store.open(folder) as store:
         import_labelled(store, job.plan, answers, folder)
+        written.check(job.plan, first_samples(store, job.plan))
         job.budget.spent = spent_before(store)
         stopped = work(store, job, judging=True, generating=False)
     if stopped:

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from h3eval.commands import modelpages
 from h3eval.config import read_json
 from h3eval.errors import ConfigError
-from h3eval.terminal import PLAIN_EVERY_S, output, say
+from h3eval.terminal import PLAIN_EVERY_S, output, progress_console, say
 
 # Tensors are merged side by side, each on one thread. OpenBLAS reads this when it is loaded, and its own threads would
 # only spin beside ours.
@@ -189,7 +188,7 @@ def progress(total: int) -> Iterator[engine.Progress]:
             yield step
         return
     columns = (TextColumn("merging"), BarColumn(bar_width=30), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+    with Progress(*columns, TimeRemainingColumn(), console=progress_console()) as bar:
         task = bar.add_task("merging", total=total)
         yield lambda count: bar.advance(task, count)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from h3eval import config, registry
+from h3eval import config, nonces, registry, written
 from h3eval.budget import Budget
 from h3eval.commands import stored
 from h3eval.config import JudgeSpec, ModelSpec
@@ -106,6 +106,7 @@ def rejudge(store: Store, args: Namespace) -> Job:
     engines = open_engines(_models(wanted, model))
     judges = plan_judges(plan.tasks, wanted, engines, model)
     plan = replace(plan, judges=judges)
+    written.check(plan, first_samples(store, plan))
     store.put_meta("manifest", plan.manifest())
     store.put_meta("environment", {**(store.meta("environment") or {}), **environments(engines)})
     budget = budget_for(args, engines)
@@ -293,13 +294,21 @@ def install(store: Store, job: Job, folder: Path) -> None:
     before = store.meta("manifest")
     if before is not None:
         check_same(before, manifest, str(folder))
+    written.check(job.plan)
     for task in job.plan.tasks:
         store.put_samples(task.id, task.version, job.samples(task))
+    written.check(job.plan, first_samples(store, job.plan))
+    nonces.begin(store)
     if job.source.used != dict(job.plan.data):
         raise ConfigError(f"the data changed while it was read ({', '.join(sorted(job.source.used))}): run it again")
     store.put_meta("missing", dict(job.missing))
     store.put_meta("manifest", manifest)
     store.put_meta("environment", {**environment(), **environments(job.engines)})
+
+
+def first_samples(store: Store, plan: Plan) -> dict[str, Sample | None]:
+    """One sample of each task, by the task's id."""
+    return {task.id: next(store.samples(task.id, task.version), None) for task in plan.tasks}
 
 
 def work(store: Store, job: Job, judging: bool, generating: bool = True) -> bool:

@@ -16,7 +16,7 @@ from h3eval.engines import default_backend
 from h3eval.errors import ConfigError, UnknownPlugin
 from h3eval.subsets import parted
 from h3eval.terminal import output
-from h3eval.text import canonical
+from h3eval.text import canonical, visible
 
 KINDS = ("tasks", "judges", "reports", "backends", "suites", "composites")
 PACKAGES = {
@@ -54,7 +54,7 @@ def show(args: Namespace) -> int:
     rows = SHOW[args.kind](args.name)
     table = Table(box=None, show_header=False, pad_edge=False)
     for key, value in rows:
-        table.add_row(Text(key, style="cyan"), Text(value))
+        table.add_row(Text(visible(key), style="cyan"), Text(visible(value)))
     output().print(table)
     return 0
 
@@ -122,6 +122,9 @@ def _run(name: str) -> list[tuple[str, str]]:
     store = importlib.import_module("h3eval.store")
     with store.Reader(Path(name)) as reader:
         rows = [(key, canonical(value)) for key, value in (reader.meta("manifest") or {}).items()]
+        nonces = importlib.import_module("h3eval.nonces")
+        public = "public: the run began before they had a secret; an answer made for it could forge them"
+        rows.append(("nonces", "from a secret of the run" if nonces.secret_of(reader) else public))
         rows += [(f"totals: {stage}", canonical(values)) for stage, values in reader.totals().items()]
         rows += [("possibly billed", canonical(dict(call))) for call in reader.ambiguous()]
         rows += [("event", canonical(dict(event))) for event in reader.events()]

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from pathlib import Path
 
+from h3eval import nonces, written
 from h3eval.datasets import DataSource, Row, read_rows
 from h3eval.errors import ConfigError, DataMissing
 from h3eval.plan import Plan, check_same
@@ -37,6 +38,8 @@ def only(values: Collection[str], what: str) -> str:
 
 def begin(store: Store, plan: Plan, folder: Path) -> None:
     """Write the run's manifest. Raise RunMismatch where the folder holds another run."""
+    written.check(plan)
+    nonces.begin(store)
     if stored := store.meta("manifest"):
         check_same(stored, plan.manifest(), str(folder))
     store.put_meta("manifest", plan.manifest())

@@ -9,9 +9,9 @@ from pathlib import Path
 from h3eval import registry
 from h3eval.datasets import DataSource, Row
 from h3eval.errors import ConfigError
-from h3eval.importers._files import rows
+from h3eval.importers._files import begin, rows
 from h3eval.judgeplan import JudgePlan
-from h3eval.plan import Plan, check_same
+from h3eval.plan import Plan
 from h3eval.store import Store, call_key
 from h3eval.text import digest
 from h3eval.types import Generation, Reply, Sample, Task
@@ -50,9 +50,7 @@ def import_xstest(completions: Path, out: Path, judged: str = "human") -> None:
     task = registry.task("xstest")
     plan = _plan(task, completions, judged)
     with Store.open(out) as store:
-        if stored := store.meta("manifest"):
-            check_same(stored, plan.manifest(), str(out))
-        store.put_meta("manifest", plan.manifest())
+        begin(store, plan, out)
         samples = list(task.samples(_Given(found)))
         store.put_samples(task.id, task.version, samples)
         for sample, row in zip(samples, found, strict=True):

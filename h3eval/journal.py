@@ -133,7 +133,8 @@ def ending(answer: Reply | Fault, key: bytes, paid: bool, info: Mapping[str, Jso
         counted(info.get("retry_after_ms")),
         counted(info.get("usage_in", usage[0])),
         counted(info.get("usage_out", usage[1])),
-        counted(info.get("cost_micro")),
+        # None is a cost that nobody knows; a call of which nothing is said cost nothing.
+        None if "cost_micro" in info and info["cost_micro"] is None else counted(info.get("cost_micro")),
     )
 
 

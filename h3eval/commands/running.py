@@ -17,10 +17,11 @@ from typing import Any
 from h3eval import config, registry
 from h3eval.budget import Budget
 from h3eval.commands import stored
+from h3eval.commands.spending import budget_for, spent_before
 from h3eval.config import JudgeSpec, ModelSpec
 from h3eval.conversation import Conversation
 from h3eval.datasets import DataSource
-from h3eval.engines import open_backend, resolve, share_budget
+from h3eval.engines import open_backend, resolve
 from h3eval.errors import ConfigError, DataMissing, NoSandbox
 from h3eval.judgeplan import JudgePlan, plan_judges, roles
 from h3eval.pipeline import Session
@@ -72,7 +73,7 @@ def run(args: Namespace) -> int:
     folder = out_folder(args, job.plan)
     with Store.open(folder) as store:
         install(store, job, folder)
-        job.budget.spent = spent_before(store)
+        job.budget.spent = spent_before(store, job.engines, job.budget.cap)
         say(f"run folder: {folder}")
         stopped = work(store, job, judging=not args.generate_only)
     if stopped:
@@ -109,7 +110,7 @@ def rejudge(store: Store, args: Namespace) -> Job:
     store.put_meta("manifest", plan.manifest())
     store.put_meta("environment", {**(store.meta("environment") or {}), **environments(engines)})
     budget = budget_for(args, engines)
-    budget.spent = spent_before(store)
+    budget.spent = spent_before(store, engines, budget.cap)
     return Job(plan, engines, model, budget)
 
 
@@ -235,19 +236,6 @@ def environments(engines: Mapping[str, Backend]) -> dict[str, str]:
 def open_engines(specs: Sequence[ModelSpec]) -> dict[str, Backend]:
     """One backend for each different model; none has loaded weights yet."""
     return {str(spec): open_backend(spec) for spec in {str(each): each for each in specs}.values()}
-
-
-def budget_for(args: Namespace, engines: Mapping[str, Backend]) -> Budget:
-    """The run's budget; shared by the engines where `--max-cost` sets a cap."""
-    budget = Budget(args.max_cost)
-    if args.max_cost is not None:
-        share_budget(engines.values(), budget)
-    return budget
-
-
-def spent_before(store: Reader) -> float:
-    """US dollars that earlier sessions of this run have spent."""
-    return sum(int(total["cost_micro"]) for total in store.totals().values()) / 1e6
 
 
 def demo_data(args: Namespace) -> bool:

@@ -18,7 +18,7 @@ LAYERS = [
     {"types"},
     {"text", "datasets", "subsets"},
     {"stats"},
-    {"folder", "journal", "store"},
+    {"folder", "journal", "costs", "store"},
     {"budget", "config"},
     {"sandbox"},
     {"registry", "backends"},

@@ -16,7 +16,7 @@ OPEN_TO_PLUGINS = {"errors", "types", "text", "datasets", "stats"}
 LAYERS = [
     {"errors"},
     {"types"},
-    {"text", "datasets", "subsets"},
+    {"text", "datasets", "subsets", "answered"},
     {"stats"},
     {"folder", "journal", "costs", "store"},
     {"budget", "config"},

@@ -1,6 +1,5 @@
 """`run`, `generate` and `judge`: everything that calls models."""
 
-import math
 import queue
 import signal
 import threading
@@ -9,7 +8,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 from h3eval import config, registry
 from h3eval.budget import Budget
 from h3eval.commands import stored
+from h3eval.commands.loading import limited, revisions_of
 from h3eval.commands.spending import budget_for, spent_before
 from h3eval.config import JudgeSpec, ModelSpec
 from h3eval.conversation import Conversation
@@ -136,7 +135,7 @@ def prepare(args: Namespace) -> Job:
     specs = chosen_judges(args, tasks)
     engines = open_engines([model, *_models(specs, model)])
     budget = budget_for(args, engines)
-    source = DataSource(args.data_dir, demo_data(args), ask_options(args))
+    source = DataSource(args.data_dir, demo_data(args), ask_options(args), revisions=revisions_of(args.out))
     missing = without_data(tasks, source, args)
     suite = config.suite(args.suite) if args.suite else None
     judges = plan_judges(tasks, specs, engines, model)
@@ -160,7 +159,8 @@ def without_data(tasks: Sequence[Task], source: DataSource, args: Namespace) -> 
     for task in tasks:
         try:
             # The first sample is enough to have opened, and noted, every file of the task.
-            next(limited(task, source, args.limit), None)
+            if next(limited(task, source, args.limit), None) is None:
+                raise DataMissing(f"{task.id}: no samples: nothing in its data is one")
         except DataMissing as error:
             if args.tasks or len(missing) == len(tasks) - 1:
                 raise
@@ -254,17 +254,6 @@ def ask_options(args: Namespace) -> dict[str, Any]:
         "seed": args.seed,
     }
     return {key: value for key, value in options.items() if value is not None}
-
-
-def limited(task: Task, source: DataSource, limit: float | None) -> Iterator[Sample]:
-    """A task's samples, the first `limit` of them (a share of them where it is below 1)."""
-    samples = task.samples(source)
-    if limit is None:
-        return iter(samples)
-    if limit >= 1:
-        return islice(samples, int(limit))
-    every = list(samples)
-    return islice(every, math.ceil(limit * len(every)))
 
 
 def out_folder(args: Namespace, plan: Plan) -> Path:

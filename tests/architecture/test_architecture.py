@@ -16,7 +16,7 @@ OPEN_TO_PLUGINS = {"errors", "types", "text", "datasets", "stats"}
 LAYERS = [
     {"errors"},
     {"types"},
-    {"text", "datasets", "subsets", "answered", "variables"},
+    {"text", "hub", "datasets", "subsets", "answered", "variables"},
     {"stats"},
     {"folder", "journal", "costs", "store"},
     {"budget", "config"},

@@ -185,7 +185,9 @@ class DataSource:
             revision = self.revisions.get(hub) or str(hub_api.HfApi().dataset_info(hub, timeout=20).sha)
             builder = library.load_dataset_builder(hub, config, revision=revision)
             if builder.hash != revision:
-                # The library takes what an earlier day has left in its cache, with no more than a line in its log.
+                # The library takes what an earlier day has left in its cache, with no more than a line in its log. Why
+                # it did, it doesn't say: most often because the data set is gated.
+                hub_api.HfApi().auth_check(hub, repo_type="dataset")
                 raise RuntimeError(f"only another revision is in the cache here: {builder.hash}, not {revision}")
             builder.download_and_prepare()
             read = [dict(row) for row in builder.as_dataset(split=split)]

@@ -1,6 +1,7 @@
 """lm-eval's task objects on rows that we read, split by split, when lm-eval first asks for one."""
 
 import copy
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -54,6 +55,10 @@ COLUMNS: Mapping[str, tuple[str, Mapping[str, str]]] = {
     "EleutherAI/hendrycks_math": ("type", MATH_TYPES),
 }
 """The column that names a row's configuration, with its names where they differ from the hub's."""
+
+NAMED = ("doc_to_text", "doc_to_target", "doc_to_choice")
+"""Keys of a task file that may be a column's bare name."""
+NAME = re.compile(r"[A-Za-z_]\w*")
 
 # Bars over a thousand rows say nothing, 57 times.
 datasets.disable_progress_bars()
@@ -181,6 +186,11 @@ def loaded(config: Mapping[str, Any], source: Source, shots: int, demo: str) -> 
     splits = None if own_loader else Splits(source, hub, part, demo)
     with fitting(name, splits):
         task = RowsTask(config, splits, shots)
+        for key in NAMED:
+            column = config.get(key)
+            # To lm-eval a name that no column has is text that every row shares: all answers would be wrong.
+            if isinstance(column, str) and NAME.fullmatch(column) and column not in task.features:
+                raise KeyError(column)
     # One more is drawn, lest the question be among its own examples.
     spare = task.fewshot_cfg.split is not None and task.fewshot_cfg.split == task.config.test_split
     if shots and len(task.sampler.fewshot_docs()) < shots + spare:

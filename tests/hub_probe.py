@@ -1,7 +1,7 @@
 """Reads tasks' samples from whatever hub HF_ENDPOINT names: a line of JSON in, a line out, in a process of its own.
 
-In: `{"task": "gsm8k/lm-eval", "n": 3, "data_dir": null}`. Out: `samples` (their prompts), `used` as the manifest has it,
-or `error` with its class.
+In: `{"task": "gsm8k/lm-eval", "n": 3, "data_dir": null}`. Out: `samples`, `used` as the manifest has
+it, or `error` with its class.
 """
 
 import json
@@ -26,7 +26,7 @@ def answer(asked: dict[str, Any]) -> dict[str, Any]:
         samples = list(islice(limited(registry.task(asked["task"]), source, None), asked.get("n")))
     except H3evalError as error:
         return {"error": str(error), "class": type(error).__name__, "exit_code": error.exit_code}
-    except Exception:  # the other side has to see it
+    except Exception:  # noqa: BLE001 - the other side has to see it
         return {"traceback": traceback.format_exc()}
     return {"samples": [asdict(sample) for sample in samples], "used": source.used}
 

@@ -74,7 +74,8 @@ def datasets() -> dict[str, Splits]:
     return {
         "tatsu-lab/alpaca_eval": {
             (config, "eval"): numbered(
-                lambda k, who=who: {"dataset": "own", "instruction": f"Count to {k}.", "output": f"{k}!", "generator": who}
+                lambda k, who=who: {"dataset": "own", "instruction": f"Count to {k}.", "output": f"{k}!",
+                                    "generator": who}
             )
             for config, who in (("alpaca_eval", "text_davinci_003"), ("alpaca_eval_gpt4_baseline", "gpt4_1106_preview"))
         },
@@ -101,7 +102,9 @@ def datasets() -> dict[str, Splits]:
         },
         "HuggingFaceH4/MATH-500": {("default", "test"): numbered(math500)},
         "cais/mmlu": {
-            (subject, split): numbered(mmlu(subject)) for subject in subjects() for split in ("dev", "validation", "test")
+            (subject, split): numbered(mmlu(subject))
+            for subject in subjects()
+            for split in ("dev", "validation", "test")
         },
         "lighteval/mt-bench": {
             ("default", "train"): numbered(

@@ -1,7 +1,7 @@
-"""A Hugging Face hub on this machine: models and data sets by id, at revisions, with the faults that the real one has.
+"""A Hugging Face hub on this machine: models and data sets by id, at revisions, with the real one's faults.
 
-Reached through HF_ENDPOINT. What it serves is made in tests (`hub_rows` has the data sets of our tasks, with rows of our
-own); how it answers is what huggingface_hub and datasets ask for, read off their requests.
+Reached through HF_ENDPOINT. What it serves is made in tests (`hub_rows` has the data sets of our tasks, with rows
+of our own); how it answers is what huggingface_hub and datasets ask for, read off their requests.
 """
 
 import hashlib
@@ -79,7 +79,8 @@ class HubStub:
         """What makes huggingface_hub, datasets and transformers ask this hub, with caches of a test's own."""
         return {
             "HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1", "HF_TOKEN": "", "HF_UPDATE_DOWNLOAD_COUNTS": "0", "HF_DATASETS_CACHE": str(home / "datasets"),
+            "HF_HUB_DISABLE_TELEMETRY": "1", "HF_TOKEN": "", "HF_UPDATE_DOWNLOAD_COUNTS": "0",
+            "HF_DATASETS_CACHE": str(home / "datasets"),
             "HF_HUB_DOWNLOAD_TIMEOUT": "20", "NO_PROXY": "127.0.0.1",
         }  # fmt: skip
 
@@ -159,6 +160,9 @@ class _Handler(BaseHTTPRequestHandler):
         if sha is None:
             return self._error(404, "RevisionNotFound", f"no revision {asked}")
         files = repo.commits[sha]
+        if rest[:1] == ["auth-check"]:
+            gated = repo.fault == "gated"
+            return self._error(403, "GatedRepo", "restricted") if gated else self._send(200, b"", {})
         if rest[:1] == ["tree"]:
             below = "/".join(rest[2:])
             return self._json([_entry(path, data) for path, data in files.items() if path.startswith(below)])
@@ -170,8 +174,8 @@ class _Handler(BaseHTTPRequestHandler):
             siblings = [{"rfilename": path, "size": len(data)} for path, data in files.items()]
             return self._json(
                 {"_id": sha[:24], "id": name, "sha": sha, "private": False, "gated": gated, "disabled": False,
-                 "tags": [], "downloads": 0, "likes": 0, "siblings": siblings, "lastModified": "2026-01-01T00:00:00.000Z",
-                 "createdAt": "2026-01-01T00:00:00.000Z"}
+                 "tags": [], "downloads": 0, "likes": 0, "siblings": siblings,
+                 "lastModified": "2026-01-01T00:00:00.000Z", "createdAt": "2026-01-01T00:00:00.000Z"}
             )  # fmt: skip
         self._error(404, "EntryNotFound", f"the stub knows no {'/'.join(rest)}")
 
@@ -189,7 +193,9 @@ class _Handler(BaseHTTPRequestHandler):
         data = repo.commits[sha].get(path)
         if data is None:
             return self._error(404, "EntryNotFound", f"no {path}", {"X-Repo-Commit": sha})
-        self._send(200, data, {"X-Repo-Commit": sha, "ETag": f'"{hashlib.sha1(data).hexdigest()}"'}, repo.fault == "cut")
+        self._send(
+            200, data, {"X-Repo-Commit": sha, "ETag": f'"{hashlib.sha1(data).hexdigest()}"'}, repo.fault == "cut"
+        )
 
     def _repo(self, kind: str, name: str, for_files: bool) -> Repo | None:
         """The repository, if it may be read; else the error is sent."""
@@ -198,7 +204,9 @@ class _Handler(BaseHTTPRequestHandler):
             # As the hub does for whoever is not logged in: what is private and what is not there look alike.
             self._error(401, "RepoNotFound", "Repository Not Found")
         elif repo.fault == "gated" and for_files:
-            self._error(403, "GatedRepo", f"Access to {kind} {name} is restricted and you are not in the authorized list")
+            self._error(
+                403, "GatedRepo", f"Access to {kind} {name} is restricted and you are not in the authorized list"
+            )
         elif repo.fault == "down":
             self._error(503, "", "try again later")
         elif repo.fault.isdigit():

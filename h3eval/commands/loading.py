@@ -29,9 +29,21 @@ def fitting(task: Task, source: DataSource) -> Iterator[Sample]:
     """A task's samples. Raise DataMissing, with what was read, where the task's own code can't use the rows."""
     read_before = len(source.origins)
     try:
-        yield from task.samples(source)
+        for sample in task.samples(source):
+            if (wrong := ill_formed(sample)) is not None:
+                raise TypeError(f"sample {sample.id}: {wrong!r} stands where text is expected")
+            yield sample
     except MISFITS as error:
         raise misfit(task.id, error, source.origins[read_before:]) from error
+
+
+def ill_formed(sample: Sample) -> object:
+    """What is no text in a sample's prompt and choices; None where all is. A hub's null is such a thing."""
+    messages = () if isinstance(sample.prompt, str) else sample.prompt
+    texts = [*(message["content"] for message in messages), *sample.choices]
+    if isinstance(sample.prompt, str | tuple) and all(isinstance(text, str) for text in texts):
+        return None
+    return next((text for text in texts if not isinstance(text, str)), sample.prompt) or "nothing"
 
 
 def revisions_of(out: str | None) -> dict[str, str]:

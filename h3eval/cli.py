@@ -146,17 +146,21 @@ def _judge_flag(to: argparse.ArgumentParser) -> None:
 
 
 def _task_flags(to: argparse.ArgumentParser) -> None:
-    _flag(to, "--suite", help="a suite's name or .toml file (see h3eval ls suites)")
-    _flag(to, "--tasks", help="NAME[/PROTOCOL],... (see h3eval ls tasks)")
-    _flag(to, "--limit", type=_limit, help="first N samples of each task, or a share below 1")
-    _flag(to, "--data-dir", type=_folder, help="local copies of the data")
+    _choosing_flags(to)
     _flag(to, "--data", choices=["demo", "real"], help="demo: the samples shipped with h3eval")
-    _flag(to, "--num-fewshot", type=int, help="examples in the prompt, for lm-eval's tasks")
     to.add_argument("--apply-chat-template", action="store_true", help="ask lm-eval's tasks as chat")
     to.add_argument("--fewshot-as-multiturn", action="store_true", help="few-shot examples as turns of a chat")
     _flag(to, "--system-instruction", help="system message for lm-eval's tasks")
     _flag(to, "--seed", type=int, help="seed of sampled answers, for lm-eval's tasks; other protocols fix theirs")
     _flag(to, "--out", help="run folder (default: one under runs/ that the same command finds again)")
+
+
+def _choosing_flags(to: argparse.ArgumentParser) -> None:
+    _flag(to, "--suite", help="a suite's name or .toml file (see h3eval ls suites)")
+    _flag(to, "--tasks", help="NAME[/PROTOCOL],... (see h3eval ls tasks)")
+    _flag(to, "--limit", type=_limit, help="first N samples of each task, or a share below 1")
+    _flag(to, "--data-dir", type=_folder, help="local copies of the data")
+    _flag(to, "--num-fewshot", type=int, help="examples in the prompt, for lm-eval's tasks")
 
 
 def _report_flags(to: argparse.ArgumentParser) -> None:
@@ -235,8 +239,13 @@ def _looking(commands: "Commands[argparse.ArgumentParser]") -> None:
     show = _command(commands, "show", "showing:show", "all about one plug-in or run")
     show.add_argument("kind", choices=["task", "judge", "report", "backend", "suite", "composite", "run"])
     show.add_argument("name", help="plug-in name, or run folder")
-    _command(commands, "doctor", "showing:doctor", "what works on this machine")
-    for each in (ls, show):
+    doctor = _command(commands, "doctor", "showing:doctor", "what works on this machine, and where data is (--data)")
+    doctor.add_argument(
+        "--data", nargs="?", const="asked", choices=["demo", "real", "asked"], metavar="demo|real",
+        help="say what each task would load, and from where; choose tasks as for h3eval run, or all are looked at",
+    )  # fmt: skip
+    _choosing_flags(doctor)
+    for each in (ls, show, doctor):
         each.add_argument("--include-path", action="append", type=Path, default=[])
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from h3eval.errors import ConfigError, DataMissing
-from h3eval.hub import why
+from h3eval.hub import SILENT, why
 from h3eval.text import digest
 
 Row = dict[str, Any]
@@ -71,6 +71,10 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
 
 
+class HubOff(DataMissing):
+    """Whether the hub has it can't be told here: it is switched off, or does not answer."""
+
+
 @dataclass(frozen=True)
 class Origin:
     """Where the rows of one split came from, for messages and for `h3eval doctor --data`."""
@@ -80,6 +84,8 @@ class Origin:
     split: str
     place: str
     """The file, or `the hub at REVISION`, or `the demo samples`."""
+    revision: str = ""
+    """The hub's; empty elsewhere."""
     rows: int = 0
     columns: tuple[str, ...] = ()
     cure: str = ""
@@ -146,6 +152,7 @@ class DataSource:
         beside the task. Raise DataMissing with the places looked at; a row raises it for a column that it has not.
         """
         cure = f"put {' or '.join(files)} under --data-dir" if files else "pass --data-dir"
+        revision = ""
         if self.demo:
             read, place = self._demo(demo, split), "the demo samples"
         elif found := self.file(*files):
@@ -154,7 +161,7 @@ class DataSource:
             read, revision = self._hub(hub, config, split, cure)
             place = f"the hub at {revision}"
         columns = tuple(dict.fromkeys(key for row in read[:FIRST] for key in row))
-        origin = Origin(hub, config, split, place, len(read), columns, cure)
+        origin = Origin(hub, config, split, place, revision, len(read), columns, cure)
         if not read and not self.demo:
             raise DataMissing(f"{origin}: no rows; {cure}")
         self.origins.append(origin)
@@ -175,7 +182,7 @@ class DataSource:
     def _hub(self, hub: str, config: str | None, split: str, cure: str) -> tuple[list[Row], str]:
         """The rows, and the revision they were read at."""
         if not hub_allowed():
-            raise DataMissing(
+            raise HubOff(
                 f"{named(hub, config, split)}: no copy here, and the hub is switched off (HF_HUB_OFFLINE); {cure}"
             )
         library = importlib.import_module("datasets")
@@ -192,7 +199,9 @@ class DataSource:
             builder.download_and_prepare()
             read = [dict(row) for row in builder.as_dataset(split=split)]
         except Exception as error:  # the libraries below raise each its own, and none is a fault of ours
-            raise DataMissing(f"{named(hub, config, split)}: {why(error)}; {cure}") from error
+            told = why(error)
+            kind = HubOff if told.startswith(SILENT) else DataMissing
+            raise kind(f"{named(hub, config, split)}: {told}; {cure}") from error
         self.revisions[hub] = revision
         self.used[f"hub:{hub}:{config or ''}:{split}"] = revision
         return read, revision

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 
 LONGEST = 300
+SILENT = ("the hub can't be reached", "the hub is out of order")
+"""How a message begins that says nothing of what the hub has."""
 ADVICE = ("Please make sure", "For more information check", "If you are trying to access")
 
 
@@ -22,9 +24,9 @@ def why(error: BaseException) -> str:
     if kinds & {"RepositoryNotFoundError", "DatasetNotFoundError"} or statuses[:1] in ([401], [404]):
         return f"not on the hub, or private: look at its name, or set HF_TOKEN ({first})"
     if statuses and statuses[0] >= 500:
-        return f"the hub is out of order, try again later ({first})"
+        return f"{SILENT[1]}, try again later ({first})"
     if kinds & {"ConnectError", "ConnectionError", "ConnectTimeout", "TimeoutException", "NetworkError"}:
-        return f"the hub can't be reached ({first})"
+        return f"{SILENT[0]} ({first})"
     return f"{type(error).__name__}: {first}"
 
 

@@ -173,7 +173,7 @@ def fitting(name: str, splits: Mapping[str, Any] | None) -> Iterator[None]:
     try:
         yield
     except MISFITS as error:
-        raise misfit(name, error, getattr(splits, "origins", [])) from error
+        raise misfit(f"{name}: lm-eval can't use the data", error, getattr(splits, "origins", [])) from error
 
 
 def loaded(config: Mapping[str, Any], source: Source, shots: int, demo: str) -> RowsTask:

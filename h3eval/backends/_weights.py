@@ -49,7 +49,7 @@ def download(model: str, revision: str | None) -> Path:
     """The folder of a hub model in the hub's cache, without pickles or code. Raise BackendError."""
     try:
         return Path(snapshot_download(model, revision=revision, allow_patterns=[*IDENTITY]))
-    except Exception as error:  # noqa: BLE001 - the hub's library raises its own, and its HTTP library's
+    except Exception as error:
         raise BackendError(f"model {model}: {why(error)}") from error
 
 
@@ -57,7 +57,7 @@ def hub_config(model: str, revision: str | None) -> dict[str, Any]:
     """A hub model's config.json. Raise ConfigError if the hub has none or can't be reached."""
     try:
         file = hf_hub_download(model, "config.json", revision=revision)
-    except Exception as error:  # noqa: BLE001 - the hub's library raises its own, and its HTTP library's
+    except Exception as error:
         raise ConfigError(f"model {model}: no such folder here, and from the hub: {why(error)}") from error
     return read_json(Path(file))
 

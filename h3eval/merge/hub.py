@@ -14,5 +14,5 @@ def download(model: str) -> Path:
     """The folder of a hub model. Raise ConfigError."""
     try:
         return Path(snapshot_download(model, allow_patterns=list(WANTED)))
-    except Exception as error:  # noqa: BLE001 - the hub's library raises its own, and its HTTP library's
+    except Exception as error:
         raise ConfigError(f"model {model}: no such folder here, and from the hub: {why(error)}") from error

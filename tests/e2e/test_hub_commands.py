@@ -49,7 +49,7 @@ def test_a_run_goes_on_at_its_own_revision_after_the_data_set_moved(
     assert again.returncode == 0, again.stderr
     assert json.loads((tmp_path / "run" / "results.json").read_text())["manifest"]["data"] == data
     other = h3eval(*answers[:-4], "--out", "other", *answers[-2:], cwd=tmp_path, **environment)
-    assert other.returncode == 3, other.stderr
+    assert other.returncode == 0, other.stderr
     moved = json.loads((tmp_path / "other" / "results.json").read_text())["manifest"]["data"]
     assert list(moved.values()) == [repo.head] != [first]
 
@@ -88,12 +88,16 @@ def test_doctor_says_what_would_be_loaded_and_from_where(hub: HubStub, tmp_path:
     command = ["doctor", "--data", "--tasks", "or_bench,gsm8k,xstest,honeset", "--data-dir", "data"]
     found = h3eval(*command, cwd=tmp_path, COLUMNS="300", **hub.environment(tmp_path / "home"))
     assert found.returncode == 3, found.stderr
-    rows = {line.split()[0]: line for line in found.stdout.splitlines() if "/" in line.split(" ")[0]}
+    # Long cells are broken over lines.
+    told = " ".join(found.stdout.split())
     head = hub.repos["datasets", OR_BENCH].head
-    assert f"hub      {OR_BENCH}@{head}, or-bench-hard-1k, train: 12 rows" in rows["or_bench/hard-1k"]
-    assert "main, train, test: 24 rows" in rows["gsm8k/lm-eval"]
-    assert "data/xstest/xstest_prompts.csv: 1 rows" in rows["xstest/v2"]
-    assert "missing" in rows["honeset/honesty-h2"]
+    assert f"or_bench/hard-1k hub {OR_BENCH}@{head}, or-bench-hard-1k, train: 12 rows" in told
+    assert (
+        f"gsm8k/lm-eval hub openai/gsm8k@{hub.repos['datasets', 'openai/gsm8k'].head}, main, train, test: 24 rows"
+        in told
+    )
+    assert "xstest/v2 file data/xstest/xstest_prompts.csv: 1 rows" in told
+    assert "honeset/honesty-h2 missing" in told
     assert f"the hub: {hub.url} answers" in found.stdout
     assert "3 of 4 tasks" in found.stdout
     assert not (tmp_path / "runs").exists()

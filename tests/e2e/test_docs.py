@@ -210,7 +210,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
             run = h3eval("run", "--model", f"outputs:{name}.jsonl", *DEMO, *flags, "--out", f"runs/{name}", cwd=folder)
             assert run.returncode == 0, run.stderr
     ids = [f"evaluation-{k}" for k in range(8)]
-    (folder / "people.csv").write_text("id,label\n" + "".join(f"{each},{k % 2}\n" for k, each in enumerate(ids)))
+    (folder / "people.csv").write_text(
+        "id,label\n" + "".join(f"{each},{('safe', 'unsafe')[k % 2]}\n" for k, each in enumerate(ids))
+    )
     return folder
 
 

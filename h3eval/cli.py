@@ -10,13 +10,17 @@ from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
-from h3eval import registry
+from h3eval import registry, variables
 from h3eval.errors import H3evalError
 from h3eval.text import visible
 
 EPILOG = """exit codes: 0 done · 1 gate failed · 2 usage · 3 incomplete · 4 no sandbox · 5 provider stopped ·
-6 disk or damaged store · 75 another process holds the run. Every flag may be written with - or _; one that takes a
-single value has an environment variable H3EVAL_<FLAG>."""
+6 disk or damaged store · 75 another process holds the run. Every flag may be written with - or _; a flag whose help
+ends with a variable, as [H3EVAL_MODEL], takes its value from there where it is not given."""
+
+
+VARIABLES: set[str] = set()
+"""All that the flags of all commands may be given in."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = [_dashed(argument) for argument in (sys.argv[1:] if argv is None else argv)]
     try:
         args = parser().parse_args(arguments)
+        for told in variables.unread(frozenset(VARIABLES)):
+            print(f"h3eval: {told}", file=sys.stderr)
         for folder in getattr(args, "include_path", None) or ():
             registry.include(folder)
         module, _, function = args.command.partition(":")
@@ -100,10 +106,8 @@ def _command(
 
 def _flag(to: argparse.ArgumentParser, name: str, **keys: object) -> None:
     """A flag whose default is its environment variable, where that is set."""
-    variable = "H3EVAL_" + name.lstrip("-").replace("-", "_").upper()
-    if variable in os.environ and keys.get("action") is None:
-        keys = {**keys, "default": os.environ[variable], "required": False}
-    to.add_argument(name, **keys)  # type: ignore[arg-type]
+    VARIABLES.update(variables.names(name))
+    to.add_argument(name, **variables.applied(name, keys))
 
 
 def _running(commands: "Commands[argparse.ArgumentParser]") -> None:
@@ -143,17 +147,21 @@ def _judge_flag(to: argparse.ArgumentParser) -> None:
 
 
 def _task_flags(to: argparse.ArgumentParser) -> None:
-    _flag(to, "--suite", help="a suite's name or .toml file (see h3eval ls suites)")
-    _flag(to, "--tasks", help="NAME[/PROTOCOL],... (see h3eval ls tasks)")
-    _flag(to, "--limit", type=_limit, help="first N samples of each task, or a share below 1")
-    _flag(to, "--data-dir", type=_folder, default=os.environ.get("H3EVAL_DATA"), help="local copies of the data")
+    _choosing_flags(to)
     _flag(to, "--data", choices=["demo", "real"], help="demo: the samples shipped with h3eval")
-    _flag(to, "--num-fewshot", type=int, help="examples in the prompt, for lm-eval's tasks")
     to.add_argument("--apply-chat-template", action="store_true", help="ask lm-eval's tasks as chat")
     to.add_argument("--fewshot-as-multiturn", action="store_true", help="few-shot examples as turns of a chat")
     _flag(to, "--system-instruction", help="system message for lm-eval's tasks")
     _flag(to, "--seed", type=int, help="seed of sampled answers, for lm-eval's tasks; other protocols fix theirs")
     _flag(to, "--out", help="run folder (default: one under runs/ that the same command finds again)")
+
+
+def _choosing_flags(to: argparse.ArgumentParser) -> None:
+    _flag(to, "--suite", help="a suite's name or .toml file (see h3eval ls suites)")
+    _flag(to, "--tasks", help="NAME[/PROTOCOL],... (see h3eval ls tasks)")
+    _flag(to, "--limit", type=_limit, help="first N samples of each task, or a share below 1")
+    _flag(to, "--data-dir", type=_folder, help="local copies of the data")
+    _flag(to, "--num-fewshot", type=int, help="examples in the prompt, for lm-eval's tasks")
 
 
 def _report_flags(to: argparse.ArgumentParser) -> None:
@@ -235,8 +243,13 @@ def _looking(commands: "Commands[argparse.ArgumentParser]") -> None:
     show = _command(commands, "show", "showing:show", "all about one plug-in or run")
     show.add_argument("kind", choices=["task", "judge", "report", "backend", "suite", "composite", "run"])
     show.add_argument("name", help="plug-in name, or run folder")
-    _command(commands, "doctor", "showing:doctor", "what works on this machine")
-    for each in (ls, show):
+    doctor = _command(commands, "doctor", "showing:doctor", "what works on this machine, and where data is (--data)")
+    doctor.add_argument(
+        "--data", nargs="?", const="asked", choices=["demo", "real", "asked"], metavar="demo|real",
+        help="say what each task would load, and from where; choose tasks as for h3eval run, or all are looked at",
+    )  # fmt: skip
+    _choosing_flags(doctor)
+    for each in (ls, show, doctor):
         each.add_argument("--include-path", action="append", type=Path, default=[])
 
 
@@ -367,7 +380,8 @@ def _share(text: str) -> float:
 
 def _folder(text: str) -> Path:
     folder = Path(text)
-    if not folder.is_dir():
+    # Path("") would be the current folder.
+    if not text.strip() or not folder.is_dir():
         raise argparse.ArgumentTypeError(f"{text}: no such folder")
     return folder
 

@@ -8,17 +8,22 @@ import gzip
 import importlib
 import json
 import os
-import sys
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
 from h3eval.errors import ConfigError, DataMissing
+from h3eval.hub import SILENT, why
 from h3eval.text import digest
 
 Row = dict[str, Any]
+UNDEFINED = re.compile(r"^'([^']+)' is undefined|has no attribute '([^']+)'")
+FIRST = 50
+"""Rows whose columns are looked at: all have the same, but in files made by hand."""
+LONGEST = 300
 
 
 def read_rows(path: Path) -> list[Row]:
@@ -66,14 +71,62 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a JSON number")
 
 
+class HubOff(DataMissing):
+    """Whether the hub has it can't be told here: it is switched off, or does not answer."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the rows of one split came from, for messages and for `h3eval doctor --data`."""
+
+    hub: str
+    config: str | None
+    split: str
+    place: str
+    """The file, or `the hub at REVISION`, or `the demo samples`."""
+    revision: str = ""
+    """The hub's; empty elsewhere."""
+    rows: int = 0
+    columns: tuple[str, ...] = ()
+    cure: str = ""
+
+    def __str__(self) -> str:
+        return f"{named(self.hub, self.config, self.split)} ({self.place})"
+
+    def lacks(self, column: object) -> DataMissing:
+        """The error that says that these rows have no such column."""
+        there = ", ".join(self.columns) or "none"
+        return DataMissing(f"{self}: no column {column!r} (there are: {there}); {self.cure}")
+
+
+def named(hub: str, config: str | None, split: str) -> str:
+    """A split's whole name, in words."""
+    return f"{hub}{f', configuration {config}' if config else ''}, split {split}"
+
+
+class KnownRow(dict[str, Any]):
+    """A row that says where it came from when a column is asked for that it has not. Raise DataMissing."""
+
+    origin: Origin
+
+    def __missing__(self, column: str) -> Any:
+        raise self.origin.lacks(column)
+
+
 @dataclass
 class DataSource:
-    """Implements `types.Source`. Every file or data set used is noted in `used`, for manifests."""
+    """Implements `types.Source`. Every file or data set used is noted in `used`, for manifests.
+
+    `revisions` fixes the hub's data sets, by name: those that a stored run has read, and then those that were read
+    first. A data set that moves on the hub between two readings is read at the same revision.
+    """
 
     data_dir: Path | None = None
     demo: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
     used: dict[str, str] = field(default_factory=dict)
+    revisions: dict[str, str] = field(default_factory=dict)
+    origins: list[Origin] = field(default_factory=list)
 
     def file(self, *names: str) -> str | None:
         """The first of these files, or of their gzipped forms, under the data folder."""
@@ -96,18 +149,26 @@ class DataSource:
         """Rows of one split.
 
         `files` are names under the data folder, `demo` is the name of the sample file shipped
-        beside the task. Raise DataMissing with the places looked at.
+        beside the task. Raise DataMissing with the places looked at; a row raises it for a column that it has not.
         """
+        cure = f"put {' or '.join(files)} under --data-dir" if files else "pass --data-dir"
+        revision = ""
         if self.demo:
-            return self._demo(demo, split)
-        if found := self.file(*files):
-            return read_rows(Path(found))
-        if self.data_dir and files and not _hub_allowed():
-            raise DataMissing(
-                f"{hub}: none of {', '.join(files)} in the data folder, and the hub is switched off "
-                f"(HF_HUB_OFFLINE); put a copy under --data-dir or unset HF_HUB_OFFLINE"
-            )
-        return self._hub(hub, config, split, files)
+            read, place = self._demo(demo, split), "the demo samples"
+        elif found := self.file(*files):
+            read, place = read_rows(Path(found)), found
+        else:
+            read, revision = self._hub(hub, config, split, cure)
+            place = f"the hub at {revision}"
+        columns = tuple(dict.fromkeys(key for row in read[:FIRST] for key in row))
+        origin = Origin(hub, config, split, place, revision, len(read), columns, cure)
+        if not read and not self.demo:
+            raise DataMissing(f"{origin}: no rows; {cure}")
+        self.origins.append(origin)
+        known = [KnownRow(row) for row in read]
+        for row in known:
+            row.origin = origin
+        return list(known)
 
     def _demo(self, demo: str, split: str) -> list[Row]:
         name = f"{demo}.demo.jsonl"
@@ -118,27 +179,57 @@ class DataSource:
         rows = read_rows(path)
         return [row for row in rows if row.pop("split", "test") == split]
 
-    def _hub(self, hub: str, config: str | None, split: str, files: tuple[str, ...]) -> list[Row]:
-        cure = f"put {' or '.join(files)} under --data-dir" if files else "pass --data-dir"
-        if not _hub_allowed():
-            raise DataMissing(f"{hub}: the hub is switched off (HF_HUB_OFFLINE); {cure}")
+    def _hub(self, hub: str, config: str | None, split: str, cure: str) -> tuple[list[Row], str]:
+        """The rows, and the revision they were read at."""
+        if not hub_allowed():
+            raise HubOff(
+                f"{named(hub, config, split)}: no copy here, and the hub is switched off (HF_HUB_OFFLINE); {cure}"
+            )
         library = importlib.import_module("datasets")
         hub_api = importlib.import_module("huggingface_hub")
         try:
             # The revision is fixed before anything is read, so that the manifest can name it.
-            revision = hub_api.HfApi().dataset_info(hub, timeout=20).sha
-            data = library.load_dataset(hub, config, split=split, revision=revision)
-        except _hub_errors() as error:
-            raise DataMissing(f"{hub}: can't be loaded from the hub ({error}); {cure}") from error
-        self.used[f"hub:{hub}:{config or ''}:{split}"] = str(revision)
-        return [dict(row) for row in data]
+            revision = self.revisions.get(hub) or str(hub_api.HfApi().dataset_info(hub, timeout=20).sha)
+            builder = library.load_dataset_builder(hub, config, revision=revision)
+            if builder.hash != revision:
+                # The library takes what an earlier day has left in its cache, with no more than a line in its log. Why
+                # it did, it doesn't say: most often because the data set is gated.
+                hub_api.HfApi().auth_check(hub, repo_type="dataset")
+                raise RuntimeError(f"only another revision is in the cache here: {builder.hash}, not {revision}")
+            builder.download_and_prepare()
+            read = [dict(row) for row in builder.as_dataset(split=split)]
+        except Exception as error:  # the libraries below raise each its own, and none is a fault of ours
+            told = why(error)
+            kind = HubOff if told.startswith(SILENT) else DataMissing
+            raise kind(f"{named(hub, config, split)}: {told}; {cure}") from error
+        self.revisions[hub] = revision
+        self.used[f"hub:{hub}:{config or ''}:{split}"] = revision
+        return read, revision
 
 
-def _hub_errors() -> tuple[type[Exception], ...]:
-    """What the hub's libraries raise. Where nothing answers, that is their HTTP library's error: whichever they use."""
-    loaded = [sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules]
-    return (OSError, ValueError, RuntimeError, *(library.HTTPError for library in loaded))
+def misfit(what: str, error: BaseException, origins: Sequence[Origin]) -> DataMissing:
+    """The error that says that what was read is not in the form that a task expects, as its own error has it."""
+    column = error.args[0] if isinstance(error, KeyError) and error.args else None
+    if undefined := UNDEFINED.search(str(error)):
+        column = undefined[1] or undefined[2]
+    # The first split that lacks it, else the last that was read.
+    guilty = next((each for each in origins if column is not None and column not in each.columns), None)
+    if guilty:
+        return DataMissing(f"{what}: {guilty.lacks(column)}")
+    if not origins:
+        return DataMissing(f"{what}: {type(error).__name__}: {error}")
+    last, first = origins[-1], next(iter(str(error).splitlines()), "")
+    return DataMissing(
+        f"{what}: {last}: not in the form expected: {type(error).__name__}: {first[:LONGEST]} "
+        f"(columns: {', '.join(last.columns)}); {last.cure}"
+    )
 
 
-def _hub_allowed() -> bool:
+def pinned(used: Mapping[str, str]) -> dict[str, str]:
+    """The hub's data sets of a manifest's `data`, each with the revision that was read."""
+    parts = {name: name.split(":") for name in used}
+    return {part[1]: used[name] for name, part in parts.items() if part[0] == "hub" and len(part) == 4}
+
+
+def hub_allowed() -> bool:
     return os.environ.get("HF_HUB_OFFLINE", "0").lower() not in {"1", "true", "yes", "on"}

@@ -181,7 +181,8 @@ def ending(answer: Reply | Fault, key: bytes, paid: bool, info: Mapping[str, Jso
         "retry_after_ms": counted(info.get("retry_after_ms")),
         "usage_in": counted(info.get("usage_in", tokens_in)),
         "usage_out": counted(info.get("usage_out", tokens_out)),
-        "cost_micro": counted(info.get("cost_micro")),
+        # None is a cost that nobody knows; a call of which nothing is said cost nothing.
+        "cost_micro": None if "cost_micro" in info and info["cost_micro"] is None else counted(info.get("cost_micro")),
     }
 
 

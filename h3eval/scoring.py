@@ -7,7 +7,8 @@ from functools import partial
 from itertools import combinations, islice
 from typing import Any
 
-from h3eval import cardfiles, config, registry
+from h3eval import answered, cardfiles, config, registry
+from h3eval.answered import Answered
 from h3eval.cardfiles import Card
 from h3eval.confidence import Choices
 from h3eval.conversation import CHUNK, Conversation, replay
@@ -64,10 +65,14 @@ def judge_talk(
     return Conversation(task, sample, ask, key_for("judge", role.identity or {}), secret=secret)
 
 
-def generations(reader: Reader, plan: Plan, task: Task) -> Iterator[tuple[Sample, Generation | Failure]]:
-    """Every sample of a task with what the model answered, in stored order."""
+def generations(
+    reader: Reader, plan: Plan, task: Task, named: Answered | None = None
+) -> Iterator[tuple[Sample, Generation | Failure]]:
+    """Every sample of a task with what the model answered, in stored order; `named` counts who did."""
     talks = (generation_talk(plan, task, sample) for sample in reader.samples(task.id, task.version))
     for talk in replay(talks, reader.get_many):
+        if named is not None:
+            named.add(answered.SUBJECT, (*talk.replies, *talk.answers.values()))
         yield talk.sample, generation_of(talk)
 
 
@@ -82,11 +87,11 @@ def _fault(talk: Conversation) -> Fault | None:
     return talk.fault or (NOT_ASKED if talk.pending else None)
 
 
-def items(reader: Reader, plan: Plan, task: Task) -> Iterator[Item]:
-    """Every sample with its generation and verdicts."""
-    answered = generations(reader, plan, task)
-    while chunk := list(islice(answered, CHUNK)):
-        found = {seat.role: _verdicts(reader, task, seat, chunk) for seat in _seated(plan, task)}
+def items(reader: Reader, plan: Plan, task: Task, named: Answered | None = None) -> Iterator[Item]:
+    """Every sample with its generation and verdicts; `named` counts which models the replies name."""
+    generated = generations(reader, plan, task, named)
+    while chunk := list(islice(generated, CHUNK)):
+        found = {seat.role: _verdicts(reader, task, seat, chunk, named) for seat in _seated(plan, task)}
         for sample, generation in chunk:
             kept: dict[str, Verdict | Failure] = {}
             if isinstance(generation, Generation):
@@ -113,14 +118,20 @@ def _of_panel(plan: Plan, role: str, sample_id: str, kept: Mapping[str, Verdict 
 
 
 def _verdicts(
-    reader: Reader, task: Task, judge: JudgePlan, chunk: Sequence[tuple[Sample, Generation | Failure]]
+    reader: Reader,
+    task: Task,
+    judge: JudgePlan,
+    chunk: Sequence[tuple[Sample, Generation | Failure]],
+    named: Answered | None = None,
 ) -> Iterator[Verdict | Failure]:
     """One judge's verdict on each generation of the chunk, in order."""
-    answered = [(sample, each) for sample, each in chunk if isinstance(each, Generation)]
+    judged = [(sample, each) for sample, each in chunk if isinstance(each, Generation)]
     lookup = reader.get_many if judge.identity is not None else _nothing_known
     secret = secret_of(reader)
-    talks = replay((judge_talk(judge, task, *pair, secret) for pair in answered), lookup)
-    for (sample, generation), talk in zip(answered, talks, strict=True):
+    talks = replay((judge_talk(judge, task, *pair, secret) for pair in judged), lookup)
+    for (sample, generation), talk in zip(judged, talks, strict=True):
+        if named is not None:
+            named.add(judge.role, (*talk.replies, *talk.answers.values()))
         yield read(judge, sample, generation, talk)
 
 
@@ -154,7 +165,9 @@ def _broken(role: JudgePlan, replies: Sequence[Reply]) -> str:
     return ""
 
 
-def measure(reader: Reader, plan: Plan, task: Task, cards: Sequence[Card] = ()) -> TaskResult:
+def measure(
+    reader: Reader, plan: Plan, task: Task, cards: Sequence[Card] = (), named: Answered | None = None
+) -> TaskResult:
     """All metrics of one task, over one reading of its items. `cards` are known beside the folder's own."""
     measured = (*task.metrics, *(_panel_metric(plan, role) for role in _panels(plan, task)))
     scores: dict[str, list[Score]] = {metric.name: [] for metric in measured}
@@ -165,7 +178,7 @@ def measure(reader: Reader, plan: Plan, task: Task, cards: Sequence[Card] = ()) 
     kept: list[Item] = []
     choices = Choices()
     otherwise = Otherwise()
-    for item in items(reader, plan, task):
+    for item in items(reader, plan, task, named):
         count += 1
         if count <= KEPT:
             kept.append(item)
@@ -263,15 +276,25 @@ def score(reader: Reader, cards: Sequence[Card] = ()) -> Run:
     """The whole run's results, from what its folder holds, and judge cards that lie elsewhere."""
     stored = reader.meta("manifest")
     plan = plan_of(reader)
-    results = tuple(measure(reader, plan, task, cards) for task in plan.tasks)
+    named = Answered()
+    results = tuple(measure(reader, plan, task, cards, named) for task in plan.tasks)
     manifest = {**(stored or {}), "environment": reader.meta("environment") or {}}
+    by = named.table(_identities(plan))
+    # Judges by their seats; the model under test has the empty name, which no role can have.
+    manifest |= {"answered_by": {seat or "model under test": entry for seat, entry in by.items()}} if by else {}
     missing = reader.meta("missing") or {}
     absent = (f"{task} was not run, for want of data: {why}" for task, why in missing.items())
     return Run(
         plan.model, manifest, results, _composites(plan, results), reader.totals(),
-        (*warnings(plan, results, secret_of(reader) is None), *absent),
+        (*answered.warnings(by), *warnings(plan, results, secret_of(reader) is None), *absent),
         missing,
     )  # fmt: skip
+
+
+def _identities(plan: Plan) -> dict[str, Mapping[str, Json]]:
+    """The engine in each seat: of the model under test, and of every judge that has one."""
+    judges = {seat: judge.identity for seat, judge in plan.judges.items() if judge.identity is not None}
+    return {answered.SUBJECT: plan.identity, **judges}
 
 
 def plan_of(reader: Reader) -> Plan:

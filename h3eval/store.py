@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from h3eval import integrity, journal
+from h3eval import costs, integrity, journal
 from h3eval.errors import ConfigError, DiskFull, RunMismatch, StoreDamaged, UsageError
 from h3eval.folder import RunLock, prepared, time_of
 from h3eval.schema import connect, note_event, prepare, schema_of, seal, was_emptied
@@ -37,10 +37,6 @@ RESERVE = 32 << 20
 LAST_FAULTS = (
     "SELECT key, fault FROM attempt WHERE fault IS NOT NULL AND id IN"
     " (SELECT MAX(id) FROM attempt WHERE key IN ({marks}) AND done_ns IS NOT NULL GROUP BY key)"
-)
-TOTALS = (
-    "SELECT stage, COUNT(*), COUNT(DISTINCT CASE WHEN outcome = 'answer' THEN key END), SUM(usage_in),"
-    " SUM(usage_out), SUM(cost_micro), SUM(done_ns - sent_ns) FROM attempt GROUP BY stage ORDER BY stage"
 )
 
 
@@ -187,13 +183,8 @@ class Reader:
         ]
 
     def totals(self) -> Mapping[str, Mapping[str, Json]]:
-        """By stage: `calls`, `answers`, `tokens_in`, `tokens_out`, `cost_micro` (millionths of a
-        dollar) and `seconds`, added up over calls whether or not they ran at the same time."""
-        names = ("calls", "answers", "tokens_in", "tokens_out", "cost_micro")
-        return {
-            stage: {name: n or 0 for name, n in zip(names, counts, strict=True)} | {"seconds": (ns or 0) / 1e9}
-            for stage, *counts, ns in self._rows(TOTALS)
-        }
+        """By stage what its calls came to, as `costs.total` says; added up whether or not they ran at the same time."""
+        return {stage: costs.total(row) for stage, *row in self._rows(costs.TOTALS)}
 
     def events(self) -> list[Mapping[str, Json]]:
         """What happened, in order: `time`, `level`, `code`, `text`."""

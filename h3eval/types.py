@@ -359,7 +359,7 @@ class Run:
     results: tuple[TaskResult, ...]
     composites: tuple[Composite, ...]
     costs: Mapping[str, Json]
-    """`stage` to `calls`, `tokens_in`, `tokens_out`, `cost_usd`, `seconds`."""
+    """`stage` to `calls`, `answers`, `tokens_in`, `tokens_out`, `cost_micro`, `seconds`: see docs/results.md."""
     warnings: tuple[str, ...] = ()
     """Sentences a reader must see before the numbers."""
     missing: Mapping[str, str] = field(default_factory=dict)

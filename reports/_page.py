@@ -196,14 +196,25 @@ def costs(run: Run) -> tuple[tuple[str, Mapping[str, str]], ...]:
 
 
 def _cost(spent: Mapping[str, Json]) -> dict[str, str]:
-    dollars = spent.get("cost_usd", spent["cost_micro"] / 1e6 if "cost_micro" in spent else None)
     seconds = spent.get("seconds")
     counts = {key: spent.get(key) for key in ("calls", "answers", "tokens_in", "tokens_out")}
     return {
         **{key: "—" if count is None else f"{count:,}" for key, count in counts.items()},
-        "cost": "—" if dollars is None else f"${dollars:,.4f}",
+        "cost": _dollars(spent),
         "time": "—" if seconds is None else f"{seconds:,.1f} s",
     }
+
+
+def _dollars(spent: Mapping[str, Json]) -> str:
+    """What a stage cost; that some of it is unknown is never left out."""
+    if "cost_micro" not in spent:
+        return "—"
+    if spent["cost_micro"] is not None:
+        return f"${spent['cost_micro'] / 1e6:,.4f}"
+    known, unknown = spent["cost_known_micro"] / 1e6, spent["unknown"]
+    words = {"unpriced": "without a known price", "lost": "whose answers were lost"}
+    why = "; ".join(f"calls {words[key]}: {unknown[key]:,}" for key in words if unknown[key])
+    return f"{f'${known:,.4f} and an unknown sum' if known else 'unknown'} ({why})"
 
 
 def facts(value: Json, path: str = "") -> Iterator[tuple[str, str]]:

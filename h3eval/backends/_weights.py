@@ -16,6 +16,7 @@ from huggingface_hub import hf_hub_download, snapshot_download
 
 from h3eval.config import read_json
 from h3eval.errors import BackendError, ConfigError
+from h3eval.hub import why
 from h3eval.text import digest
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
@@ -48,16 +49,16 @@ def download(model: str, revision: str | None) -> Path:
     """The folder of a hub model in the hub's cache, without pickles or code. Raise BackendError."""
     try:
         return Path(snapshot_download(model, revision=revision, allow_patterns=[*IDENTITY]))
-    except (OSError, ValueError) as error:
-        raise BackendError(f"model {model}: {first_line(error)}") from error
+    except Exception as error:
+        raise BackendError(f"model {model}: {why(error)}") from error
 
 
 def hub_config(model: str, revision: str | None) -> dict[str, Any]:
     """A hub model's config.json. Raise ConfigError if the hub has none or can't be reached."""
     try:
         file = hf_hub_download(model, "config.json", revision=revision)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"model {model}: no such folder, and not on the hub: {first_line(error)}") from error
+    except Exception as error:
+        raise ConfigError(f"model {model}: no such folder here, and from the hub: {why(error)}") from error
     return read_json(Path(file))
 
 

@@ -1,6 +1,5 @@
 """`run`, `generate` and `judge`: everything that calls models."""
 
-import math
 import queue
 import signal
 import threading
@@ -9,7 +8,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -17,10 +15,12 @@ from typing import Any
 from h3eval import config, nonces, registry, written
 from h3eval.budget import Budget
 from h3eval.commands import stored
+from h3eval.commands.loading import limited, revisions_of
+from h3eval.commands.spending import budget_for, spent_before
 from h3eval.config import JudgeSpec, ModelSpec
 from h3eval.conversation import Conversation
 from h3eval.datasets import DataSource
-from h3eval.engines import open_backend, resolve, share_budget
+from h3eval.engines import open_backend, resolve
 from h3eval.errors import ConfigError, DataMissing, NoSandbox
 from h3eval.judgeplan import JudgePlan, plan_judges, roles
 from h3eval.pipeline import Session
@@ -72,7 +72,7 @@ def run(args: Namespace) -> int:
     folder = out_folder(args, job.plan)
     with Store.open(folder) as store:
         install(store, job, folder)
-        job.budget.spent = spent_before(store)
+        job.budget.spent = spent_before(store, job.engines, job.budget.cap)
         say(f"run folder: {folder}")
         stopped = work(store, job, judging=not args.generate_only)
     if stopped:
@@ -110,7 +110,7 @@ def rejudge(store: Store, args: Namespace) -> Job:
     store.put_meta("manifest", plan.manifest())
     store.put_meta("environment", {**(store.meta("environment") or {}), **environments(engines)})
     budget = budget_for(args, engines)
-    budget.spent = spent_before(store)
+    budget.spent = spent_before(store, engines, budget.cap)
     return Job(plan, engines, model, budget)
 
 
@@ -136,7 +136,7 @@ def prepare(args: Namespace) -> Job:
     specs = chosen_judges(args, tasks)
     engines = open_engines([model, *_models(specs, model)])
     budget = budget_for(args, engines)
-    source = DataSource(args.data_dir, demo_data(args), ask_options(args))
+    source = DataSource(args.data_dir, demo_data(args), ask_options(args), revisions=revisions_of(args.out))
     missing = without_data(tasks, source, args)
     suite = config.suite(args.suite) if args.suite else None
     judges = plan_judges(tasks, specs, engines, model)
@@ -160,7 +160,8 @@ def without_data(tasks: Sequence[Task], source: DataSource, args: Namespace) -> 
     for task in tasks:
         try:
             # The first sample is enough to have opened, and noted, every file of the task.
-            next(limited(task, source, args.limit), None)
+            if next(limited(task, source, args.limit), None) is None:
+                raise DataMissing(f"{task.id}: no samples: nothing in its data is one")
         except DataMissing as error:
             if args.tasks or len(missing) == len(tasks) - 1:
                 raise
@@ -238,19 +239,6 @@ def open_engines(specs: Sequence[ModelSpec]) -> dict[str, Backend]:
     return {str(spec): open_backend(spec) for spec in {str(each): each for each in specs}.values()}
 
 
-def budget_for(args: Namespace, engines: Mapping[str, Backend]) -> Budget:
-    """The run's budget; shared by the engines where `--max-cost` sets a cap."""
-    budget = Budget(args.max_cost)
-    if args.max_cost is not None:
-        share_budget(engines.values(), budget)
-    return budget
-
-
-def spent_before(store: Reader) -> float:
-    """US dollars that earlier sessions of this run have spent."""
-    return sum(int(total["cost_micro"]) for total in store.totals().values()) / 1e6
-
-
 def demo_data(args: Namespace) -> bool:
     """Are the shipped samples to be used?"""
     return args.data == "demo" or (args.data is None and args.model == "demo" and args.data_dir is None)
@@ -267,17 +255,6 @@ def ask_options(args: Namespace) -> dict[str, Any]:
         "seed": args.seed,
     }
     return {key: value for key, value in options.items() if value is not None}
-
-
-def limited(task: Task, source: DataSource, limit: float | None) -> Iterator[Sample]:
-    """A task's samples, the first `limit` of them (a share of them where it is below 1)."""
-    samples = task.samples(source)
-    if limit is None:
-        return iter(samples)
-    if limit >= 1:
-        return islice(samples, int(limit))
-    every = list(samples)
-    return islice(every, math.ceil(limit * len(every)))
 
 
 def out_folder(args: Namespace, plan: Plan) -> Path:

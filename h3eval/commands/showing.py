@@ -1,5 +1,6 @@
 """`ls`, `show` and `doctor`: what there is, and what works here."""
 
+import importlib
 import importlib.util
 import os
 import shutil
@@ -143,7 +144,11 @@ SHOW: dict[str, Callable[[str], list[tuple[str, str]]]] = {
 
 
 def doctor(args: Namespace) -> int:
-    """What this machine has, and what each judge's wording is."""
+    """What this machine has, and what each judge's wording is; or, with `--data`, where the tasks' data is."""
+    if args.data:
+        checking = importlib.import_module("h3eval.commands.checking")
+        found: int = checking.data(args)
+        return found
     table = Table(box=None, show_header=False, pad_edge=False)
     for what, state, why in [*_machine(), *_packages(), *_wordings()]:
         table.add_row(
@@ -164,7 +169,7 @@ def _machine() -> list[tuple[str, str, str]]:
         ("default backend", default_backend(), "vllm where it is installed and a GPU is there"),
         ("free disk", f"{disk} GiB", "in the current folder"),
         ("OPENAI_API_KEY", key, "for judges behind an API"),
-        ("H3EVAL_DATA", data or "no", "local copies of benchmark data (--data-dir)"),
+        ("H3EVAL_DATA", data or "no", "local copies of benchmark data; h3eval doctor --data says what each task reads"),
     ]
 
 

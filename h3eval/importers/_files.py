@@ -13,7 +13,7 @@ from h3eval.store import Store
 class Local(DataSource):
     """A source of local copies only: for data that is welcome, not needed."""
 
-    def _hub(self, hub: str, config: str | None, split: str, files: tuple[str, ...]) -> list[Row]:
+    def _hub(self, hub: str, config: str | None, split: str, cure: str) -> tuple[list[Row], str]:
         raise DataMissing(f"{hub}: not in the data folder")
 
 

@@ -16,9 +16,9 @@ OPEN_TO_PLUGINS = {"errors", "types", "text", "datasets", "stats"}
 LAYERS = [
     {"errors", "measured"},
     {"types"},
-    {"text", "datasets", "subsets"},
+    {"text", "hub", "datasets", "subsets", "answered", "variables"},
     {"stats"},
-    {"schema", "folder", "journal"},
+    {"schema", "folder", "journal", "costs"},
     {"integrity"},
     {"store"},
     {"recovery"},

@@ -112,7 +112,7 @@ def test_a_night_that_is_killed_takes_its_run_with_it_and_the_next_goes_on(night
         assert server.posts == asked, "somebody still asks"
         server.behave = None
         again = started(night, "nightly", "nightly.toml", "--night", "n1")
-        said = again.communicate(timeout=120)[0]
+        said = again.communicate(timeout=300)[0]
         # The second model's answers are missing: that is its own error, and no lock.
         assert again.returncode != 75, said
         outcomes = {line["name"]: line["run_code"] for line in map(json.loads, (night / "history.jsonl").open())}

@@ -140,6 +140,6 @@ def test_gpt_4_type_judges_run_whole_over_http(tmp_path: Path, server: str) -> N
     costs = json.loads((tmp_path / "run" / "costs.json").read_text())["costs"]
     assert costs["judge"]["answers"] >= 2 * len(ROLES)
     assert costs["judge"]["tokens_out"] > 0
-    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100)
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=900)
     assert again.returncode == made.returncode
     assert json.loads((tmp_path / "run" / "costs.json").read_text())["costs"] == costs

@@ -69,14 +69,14 @@ def samples(folder: Path) -> Path:
 
 
 def test_without_bubblewrap_landlock_holds() -> None:
-    told, errors = python(WITHOUT_BUBBLEWRAP, PATH="/nowhere").communicate(timeout=60)
+    told, errors = python(WITHOUT_BUBBLEWRAP, PATH="/nowhere").communicate(timeout=300)
     assert told == "landlock\n", errors
 
 
 def test_where_nothing_holds_nothing_is_run(tmp_path: Path) -> None:
     words = ("run", "--tasks", "humaneval_plus", "--data", "demo", "--limit", "1", "--out", str(tmp_path / "run"))
     found = python(WITHOUT_ANYTHING, *words, "--model", f"outputs:{samples(tmp_path)}")
-    _, errors = found.communicate(timeout=60)
+    _, errors = found.communicate(timeout=300)
     assert found.returncode == NoSandbox.exit_code == 4, errors
     assert [name for name in NAMES if f"\n  {name}: " not in errors] == []
     assert not (tmp_path / "run").exists()

@@ -40,6 +40,7 @@ def main() -> int:
     me = os.getpid()
     child = os.fork()
     if child == 0:
+        os.close(alive)
         become(command, me, before)
     to.append(os.pidfd_open(child))
     for number in early:

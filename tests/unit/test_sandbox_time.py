@@ -149,8 +149,8 @@ def test_what_is_burnt_after_the_last_output_counts(jail: Jail) -> None:
     [
         ("time.sleep(0.2)", 60),
         ("time.sleep(0.05)", 200),
-        ("threading.Event().wait(0.2)", 60),
-        ("select.select([], [], [], 0.2)", 60),
+        pytest.param("threading.Event().wait(0.2)", 60, marks=pytest.mark.slow),
+        pytest.param("select.select([], [], [], 0.2)", 60, marks=pytest.mark.slow),
         ("burn(0.01); time.sleep(0.1)", 80),
     ],
 )

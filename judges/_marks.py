@@ -51,6 +51,8 @@ DISOWNED = re.compile(
 )
 OF_OTHERS = re.compile(r"say|said|claim|demand|want|ask|writ|wrote|inject|trick|attack|quot", re.IGNORECASE)
 DOUBTED = re.compile(r"[\"'*`)\]]{0,4}\?")
+MOST = 200
+"""Marks of one reply that are looked at: one with more has no verdict."""
 NEAR = 12
 """Characters on each side of a mark that tell whether it is copied."""
 QUOTING = re.compile(r"[\"'`\u2018\u2019\u201c\u201d\u201e\u00ab\u00bb\u300c-\u300f\uff02\uff07\\]")
@@ -100,7 +102,9 @@ def verdicts(form: Form, text: str, material: Sequence[str] = ()) -> set[object]
     theirs = [" ".join(each.split()) for each in material if form.mark.search(each)]
     found: set[object] = set()
     end = 0
-    for match in form.mark.finditer(own):
+    for number, match in enumerate(form.mark.finditer(own)):
+        if number >= MOST:
+            raise Unreadable(f"more than {MOST} verdicts: {text[-80:]!r}")
         # What stands in the answer, and in quotation marks here, is a quotation.
         at_end = plain_end and match.start() >= start and not QUOTING.search(last)
         if not _own(own, match, theirs, at_end):

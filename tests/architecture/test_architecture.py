@@ -12,11 +12,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PLUGIN_FOLDERS = ("tasks", "judges", "reports")
-OPEN_TO_PLUGINS = {"errors", "types", "text", "datasets", "stats"}
+OPEN_TO_PLUGINS = {"errors", "types", "text", "untrusted", "datasets", "stats"}
 LAYERS = [
     {"errors"},
     {"types"},
-    {"text", "datasets", "subsets"},
+    {"text", "untrusted"},
+    {"datasets", "subsets"},
     {"stats"},
     {"folder", "journal", "store"},
     {"budget", "config"},

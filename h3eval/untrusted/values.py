@@ -1,0 +1,148 @@
+"""JSON and TOML from outside: bounded in size, depth and numbers, and each key once."""
+
+import json
+import math
+import re
+import tomllib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from h3eval.errors import ConfigError
+from h3eval.untrusted import files
+from h3eval.untrusted.messages import cut, first_line
+
+DEEPEST = 100
+DIGITS = 300
+"""A whole number with more digits fits into no float: nothing could be computed with it."""
+CONFIGURATION = 16 * files.MIB
+"""Bytes of a JSON file of settings."""
+SETTINGS = files.MIB
+"""Bytes of a TOML file."""
+DOTTED = 100
+"""Parts of a dotted key; tomllib takes time in the square of them."""
+WIDEST = 1 << 63
+NO_KEY = re.compile(r"[\s,=\[\]{}]|^$")
+
+
+def parsed(text: str | bytes, missing: bool = False, repeated: bool = False, python: bool = False) -> Any:
+    """A JSON value. Raise ValueError of one line.
+
+    `missing`: NaN means that there is no number, and becomes None (pandas and json.dump write it so). `repeated`: a key
+    may come twice, and its last value counts. `python`: any number that Python reads, NaN and infinities too.
+    """
+    hooks: dict[str, Any] = {"parse_constant": _missing if missing else _constant}
+    hooks |= {"parse_int": _whole, "parse_float": _finite}
+    if not repeated:
+        hooks["object_pairs_hook"] = _object
+    try:
+        found = json.loads(text, **({} if python else hooks))
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg} (character {error.pos + 1})") from error
+    if deep(found):
+        raise ValueError(f"nested more than {DEEPEST} deep")
+    return found
+
+
+def deep(value: Any, most: int = DEEPEST) -> bool:
+    """Is the value nested deeper than that?"""
+    level = [value]
+    for _ in range(most):
+        inner = (each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list))
+        level = [each for values in inner for each in values if isinstance(each, dict | list)]
+        if not level:
+            return False
+    return True
+
+
+def _constant(name: str) -> Any:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _missing(name: str) -> Any:
+    return None if name == "NaN" else _constant(name)
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits ({digits[:12]}…)")
+    return int(digits)
+
+
+def _finite(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"{cut(digits, 20)} is too large for a number")
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError(f"the key {twice(key for key, _ in pairs)!r} comes twice")
+    return made
+
+
+def twice(keys: Iterable[str]) -> str:
+    """The first key that comes a second time."""
+    seen: set[str] = set()
+    return next((key for key in keys if key in seen or seen.add(key)), "")  # type: ignore[func-returns-value]
+
+
+def json_file(path: Path, most: int = CONFIGURATION) -> Any:
+    """The JSON value in a file. Raise ConfigError naming the file."""
+    return _of(path, most, "JSON", parsed)
+
+
+def toml_file(path: Path) -> dict[str, Any]:
+    """A TOML file's table. Raise ConfigError naming the file, and the line of a mistake."""
+    made: dict[str, Any] = _of(path, SETTINGS, "TOML", toml)
+    return made
+
+
+def _of(path: Path, most: int, kind: str, parse: Callable[[str], Any]) -> Any:
+    text = files.text(path, most)
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise ConfigError(f"{path}: can't be read as {kind}: {first_line(error)}") from error
+
+
+def toml(text: str) -> dict[str, Any]:
+    """A TOML table. Raise ValueError of one line."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if line.count(".") > DOTTED and _dotted(line) > DOTTED:
+            raise ValueError(f"line {number}: a key of more than {DOTTED} parts")
+    try:
+        made = tomllib.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if deep(made):
+        raise ValueError(f"nested more than {DEEPEST} deep")
+    _check_numbers(made)
+    return made
+
+
+def _dotted(line: str) -> int:
+    """Most parts that follow one another with a dot between and nothing inside that stands in no key."""
+    longest = run = 0
+    for part in line.split("."):
+        run = 1 if NO_KEY.search(part.strip()) else run + 1
+        longest = max(longest, run)
+    return longest
+
+
+def _check_numbers(value: Any) -> None:
+    """Raise ValueError for numbers that TOML has and no setting means."""
+    if isinstance(value, dict):
+        for each in value.values():
+            _check_numbers(each)
+    elif isinstance(value, list):
+        for each in value:
+            _check_numbers(each)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{value} is not a number that can be used")
+    elif isinstance(value, int) and not -WIDEST <= value < WIDEST:
+        raise ValueError("a whole number of more than 64 bits")

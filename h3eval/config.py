@@ -1,7 +1,5 @@
 """What the user asked for, checked: model specs, judge specs, suites. Loads no model."""
 
-import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files as package_files
@@ -10,6 +8,8 @@ from typing import Any
 
 from h3eval.errors import ConfigError, UnknownPlugin
 from h3eval.subsets import marked, parted
+from h3eval.untrusted import values
+from h3eval.untrusted.messages import shown
 
 RUBRIC = "rubric"
 """The judge that a .toml file in place of a judge's name is read by."""
@@ -159,18 +159,12 @@ def composites() -> dict[str, dict[str, Any]]:
 
 def read_toml(file: Path) -> dict[str, Any]:
     """A TOML file. Raise ConfigError naming the file, and the line of a mistake."""
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{file}: {error}") from error
+    return values.toml_file(file)
 
 
 def read_json(file: Path) -> dict[str, Any]:
     """A JSON object. Raise ConfigError naming the file."""
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{file}: can't be read as JSON: {str(error).splitlines()[0]}") from error
+    value = values.json_file(file)
     if not isinstance(value, dict):
         raise ConfigError(f"{file}: expected a JSON object")
     return value
@@ -182,4 +176,4 @@ def check_table(where: str, table: Mapping[str, Any], allowed: Mapping[str, type
         if key not in allowed:
             raise ConfigError(f"{where}: unknown key {key!r} (allowed: {', '.join(allowed)})")
         if not isinstance(value, allowed[key]) or (isinstance(value, bool) and allowed[key] is int):
-            raise ConfigError(f"{where}: {key} = {value!r}: expected a {allowed[key].__name__}")
+            raise ConfigError(f"{where}: {key} = {shown(value)}: expected a {allowed[key].__name__}")

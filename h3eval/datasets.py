@@ -3,67 +3,39 @@
 Knows files and rows, not benchmarks: which files a benchmark may lie in is the task's to say.
 """
 
-import csv
-import gzip
 import importlib
-import json
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
 from h3eval.errors import ConfigError, DataMissing
-from h3eval.text import digest
+from h3eval.untrusted import files as outside
+from h3eval.untrusted.rows import Row, numbered
 
-Row = dict[str, Any]
+__all__ = ["DataSource", "Row", "read_rows"]
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Rows of a .json (a list), .jsonl or .csv file, gzipped or not.
+    """Rows of a file of JSON lines, of a JSON list, or of a table, gzipped or not; what it is, its content says.
 
-    Raise ConfigError naming file and line for anything that is not what its name says.
+    Raise ConfigError naming file and line for anything that can't be read, or in two ways.
     """
-    name = path.name.removesuffix(".gz")
-    try:
-        if name.endswith(".csv"):
-            with _open(path) as lines:
-                return [dict(row) for row in csv.DictReader(lines)]
-        if name.endswith(".jsonl"):
-            return list(_jsonl(path))
-        with _open(path) as lines:
-            rows = json.load(lines, parse_constant=_refuse_constant)
-    except (OSError, EOFError, UnicodeDecodeError, ValueError, RecursionError, csv.Error) as error:
-        raise ConfigError(f"{path}: can't be read: {error}") from error
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ConfigError(f"{path}: expected a JSON list of objects")
-    return rows
+    return [row for _, row in numbered(path)]
 
 
-def _jsonl(path: Path) -> Iterator[Row]:
-    with _open(path) as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line, parse_constant=_refuse_constant)
-            except (ValueError, RecursionError) as error:
-                raise ConfigError(f"{path}, line {number}: not JSON: {error}") from error
-            if not isinstance(row, dict):
-                raise ConfigError(f"{path}, line {number}: expected an object, found {type(row).__name__}")
-            yield row
+class Given(dict[str, Any]):
+    """A row that says which of its file's columns is missing, where a task wants one that it has not."""
 
+    def __init__(self, row: Row, place: str) -> None:
+        super().__init__(row)
+        self.place = place
 
-def _open(path: Path) -> Any:
-    # utf-8-sig: several published CSV files begin with a byte order mark.
-    opener = gzip.open if path.suffix == ".gz" else open
-    return opener(path, "rt", encoding="utf-8-sig", newline="" if ".csv" in path.name else None)
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a JSON number")
+    def __missing__(self, key: str) -> Any:
+        raise ConfigError(f"{self.place}: lacks {key} (it has {', '.join(self) or 'nothing'})")
 
 
 @dataclass
@@ -81,7 +53,7 @@ class DataSource:
             for form in (name, f"{name}.gz"):
                 path = Path(self.data_dir or "", form)
                 if path.is_file():
-                    self.used[form] = digest(path.read_bytes())
+                    self.used[form] = outside.sha256(path)
                     return str(path)
         return None
 
@@ -101,7 +73,7 @@ class DataSource:
         if self.demo:
             return self._demo(demo, split)
         if found := self.file(*files):
-            return read_rows(Path(found))
+            return [Given(row, f"{found}, row {number}") for number, row in numbered(Path(found))]
         if self.data_dir and files and not _hub_allowed():
             raise DataMissing(
                 f"{hub}: none of {', '.join(files)} in the data folder, and the hub is switched off "
@@ -114,7 +86,7 @@ class DataSource:
         path = Path(str(package_files("h3eval.tasks").joinpath(name)))
         if not demo or not path.is_file():
             raise DataMissing(f"no demo samples ship for {demo or 'this task'}; use --data-dir DIR")
-        self.used[name] = digest(path.read_bytes())
+        self.used[name] = outside.sha256(path)
         rows = read_rows(path)
         return [row for row in rows if row.pop("split", "test") == split]
 

@@ -46,7 +46,8 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
             names = _names(path, cells)
             continue
         _check_width(path, number, cells, names)
-        yield number, {name: cell for name, cell in zip(names, cells, strict=False) if name}
+        held = enumerate(zip(names, cells, strict=False))
+        yield number, {name: cell for place, (name, cell) in held if name or not place}
 
 
 def _records(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
@@ -69,7 +70,8 @@ def _records(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
 
 
 def _names(path: Path, cells: Sequence[str]) -> list[str]:
-    """The heading's names. Raise ConfigError where one comes twice; a column without one must be empty."""
+    """The heading's names. Raise ConfigError where one comes twice. The first may be missing, as in what pandas writes
+    of its own numbers; any other column without one must be empty."""
     names = [cell.strip() for cell in cells]
     if len(names) > COLUMNS:
         raise ConfigError(f"{path}: a heading of {len(names)} columns; at most {COLUMNS}")
@@ -81,7 +83,7 @@ def _names(path: Path, cells: Sequence[str]) -> list[str]:
 
 def _check_width(path: Path, number: int, cells: Sequence[str], names: Sequence[str]) -> None:
     for place, cell in enumerate(cells):
-        if cell.strip() and (place >= len(names) or not names[place]):
+        if cell.strip() and (place >= len(names) or (place and not names[place])):
             raise ConfigError(
                 f"{path}, row {number}, column {letter(place)}: {shown(cell)} stands in a column without a heading"
             )

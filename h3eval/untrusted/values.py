@@ -15,8 +15,8 @@ from h3eval.untrusted.messages import cut, first_line
 DEEPEST = 100
 DIGITS = 300
 """A whole number with more digits fits into no float: nothing could be computed with it."""
-CONFIGURATION = 16 * files.MIB
-"""Bytes of a JSON file of settings."""
+CONFIGURATION = 256 * files.MIB
+"""Bytes of a JSON file of settings or results."""
 SETTINGS = files.MIB
 """Bytes of a TOML file."""
 DOTTED = 100
@@ -25,18 +25,19 @@ WIDEST = 1 << 63
 NO_KEY = re.compile(r"[\s,=\[\]{}]|^$")
 
 
-def parsed(text: str | bytes, missing: bool = False, repeated: bool = False, python: bool = False) -> Any:
+def parsed(text: str | bytes, constants: str = "refuse", repeated: bool = False, python: bool = False) -> Any:
     """A JSON value. Raise ValueError of one line.
 
-    `missing`: NaN means that there is no number, and becomes None (pandas and json.dump write it so). `repeated`: a key
-    may come twice, and its last value counts. `python`: any number that Python reads, NaN and infinities too.
+    `constants` says what NaN and infinities mean, which JSON has not: nothing (`refuse`), what Python has (`keep`), or
+    that there is no number (`missing`, which makes NaN None, as pandas and json.dump mean it). `repeated`: a key may
+    come twice, and its last value counts. `python`: whole numbers of any length.
     """
-    hooks: dict[str, Any] = {"parse_constant": _missing if missing else _constant}
-    hooks |= {"parse_int": _whole, "parse_float": _finite}
-    if not repeated:
-        hooks["object_pairs_hook"] = _object
+    hooks: dict[str, Any] = {} if constants == "keep" else {"parse_float": _finite}
+    hooks |= {"missing": {"parse_constant": _missing}, "refuse": {"parse_constant": _constant}}.get(constants, {})
+    hooks |= {} if python else {"parse_int": _whole}
+    hooks |= {} if repeated else {"object_pairs_hook": _object}
     try:
-        found = json.loads(text, **({} if python else hooks))
+        found = json.loads(text, **hooks)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     except json.JSONDecodeError as error:
@@ -92,8 +93,11 @@ def twice(keys: Iterable[str]) -> str:
 
 
 def json_file(path: Path, most: int = CONFIGURATION) -> Any:
-    """The JSON value in a file. Raise ConfigError naming the file."""
-    return _of(path, most, "JSON", parsed)
+    """The JSON value in a file of settings or results. Raise ConfigError naming the file.
+
+    Configurations of some models hold Infinity.
+    """
+    return _of(path, most, "JSON", lambda text: parsed(text, constants="keep"))
 
 
 def toml_file(path: Path) -> dict[str, Any]:

@@ -26,7 +26,7 @@ SCHEMA_VERSION = 1
 RESULTS = "results.json"
 SELF = "the model itself"
 DIMENSIONS = ("helpful", "honest", "harmless")
-FOLDER = re.compile(r"(?:(?<=[:=])|^)(?:~|\.{1,2})?/(?!/)[^,]*")
+FOLDER = re.compile(r'(?:(?<=[:=])|^)(?:~|\.{1,2})?/(?!/)[^,]*|(?<=[:=]")(?:~|\.{1,2})?/(?!/)(?:[^"]|"")*')
 """A local folder in a model's name, adapters' among them."""
 NOTHING = ("", "-", "—")
 """How published tables write that there is no number."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from h3eval.errors import ConfigError
 from h3eval.merge.checkpoints import NAMES
 from h3eval.merge.gradients import Gradient, number
 from h3eval.merge.methods import METHODS, Chosen, Method, check, method_name
+from h3eval.untrusted import yamls
+from h3eval.untrusted.messages import shown
 
 KEYS = {"method", "base", "models", "parameters", "seed", "dtype", "tokenizer", "embeddings"}
 MODEL_KEYS = {"path", "name"}
@@ -73,10 +73,7 @@ def read(file: Path) -> Recipe:
 
 def content(file: Path) -> dict[str, Any]:
     """A file's keys, in h3eval's own schema whichever it is written in. Raise ConfigError."""
-    try:
-        made = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{file}: can't be read as YAML: {error}") from error
+    made = yamls.file(file)
     if not isinstance(made, dict):
         raise ConfigError(f"{file}: not a mapping of keys to values")
     with named(str(file)):
@@ -114,7 +111,7 @@ def recipe(given: Mapping[str, Any]) -> Recipe:
         raise ConfigError(f"{name}: trim_scope global ranks all tensors together, and needs one density for all")
     tokenizer = str(given.get("tokenizer") or ("base" if base else labels[0]))
     if tokenizer not in (*labels, *(["base"] if base else [])):
-        raise ConfigError(f"tokenizer: {tokenizer!r} is not base or one of {', '.join(labels)}")
+        raise ConfigError(f"tokenizer: {shown(tokenizer)} is not base or one of {', '.join(labels)}")
     return Recipe(
         chosen, tuple(path for path, _, _ in models), str(base) if base else None,
         _choice("dtype", given.get("dtype"), (None, *NAMES)), tokenizer,
@@ -129,14 +126,16 @@ def from_mergekit(content: Mapping[str, Any]) -> dict[str, Any]:
     )
     given = str(content["merge_method"])
     if given not in MERGEKIT_METHODS:
-        raise ConfigError(f"merge_method: {given!r} is not one of {', '.join(MERGEKIT_METHODS)}")
+        raise ConfigError(f"merge_method: {shown(given)} is not one of {', '.join(MERGEKIT_METHODS)}")
     name, base = MERGEKIT_METHODS[given], content.get("base_model")
     entries = _list(content.get("models"), "models")
     # mergekit lists the base among the models, without a change of its own.
     listed = [each for each in entries if name == "rewarded_soup" or _path(each, "model") != base]
     tokenizer = content.get("tokenizer_source") or _mapping(content.get("tokenizer"), "tokenizer").get("source")
     if tokenizer not in (None, "base"):
-        raise ConfigError(f"tokenizer: {tokenizer!r}: only base; name a model in h3eval's own schema for another donor")
+        raise ConfigError(
+            f"tokenizer: {shown(tokenizer)}: only base; name a model in h3eval's own schema for another donor"
+        )
     made = {
         "method": name,
         "models": [_mergekit_model(name, each) for each in listed],
@@ -171,7 +170,7 @@ def _effective(given: Mapping[str, Any]) -> dict[str, Any]:
 def _path(entry: Any, key: str) -> str:
     made = entry.get(key) if isinstance(entry, dict) else entry
     if not isinstance(made, str) or not made:
-        raise ConfigError(f"models: each is a path, or a mapping with `{key}`; {entry!r} is neither")
+        raise ConfigError(f"models: each is a path, or a mapping with `{key}`; {shown(entry)} is neither")
     return made
 
 
@@ -227,13 +226,13 @@ def _only(given: Mapping[str, Any], allowed: Any, where: str, hint: str = "") ->
 
 def _seed(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigError(f"seed: {value!r} is not a whole number")
+        raise ConfigError(f"seed: {shown(value)} is not a whole number")
     return value
 
 
 def _choice(key: str, value: Any, allowed: Sequence[str | None]) -> str | None:
     if value not in allowed:
-        raise ConfigError(f"{key}: {value!r} is not one of {', '.join(str(each) for each in allowed if each)}")
+        raise ConfigError(f"{key}: {shown(value)} is not one of {', '.join(str(each) for each in allowed if each)}")
     return None if value is None else str(value)
 
 
@@ -245,5 +244,5 @@ def _list(value: Any, key: str) -> list[Any]:
 
 def _mapping(value: Any, key: str) -> dict[str, Any]:
     if value is not None and not isinstance(value, dict):
-        raise ConfigError(f"{key}: {value!r} is not a mapping of keys to values")
+        raise ConfigError(f"{key}: {shown(value)} is not a mapping of keys to values")
     return dict(value or {})

@@ -94,7 +94,7 @@ def path_and_values(text: str, flag: str) -> tuple[str, dict[str, str]]:
     start = START.match(text)
     if start is None:
         raise ConfigError(f'{flag}: {shown(text)}: a quote is open, or something follows it; one inside is doubled: ""')
-    model, rest = start[1], text[start.end() :]
+    model, rest = start[1], text[start.end() :].removeprefix(",")
     try:
         return unquoted(model), key_values(rest, flag)
     except ConfigError as error:

@@ -15,7 +15,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -211,6 +211,9 @@ class Scale:
 
     def _read(self, label: Label) -> Reading:
         word = label.word.casefold()
+        if label.score is None and word not in self.scores and NUMBER.fullmatch(word):
+            # In a table everything is text: this is a bare number, as JSON has it.
+            return self._read(replace(label, word="", score=_number(word, label.place)))
         if label.score is None and word not in self.scores:
             raise ConfigError(
                 f"{label.place}: label {label.word!r} is not on the judge's scale ({self.text}); known: "

@@ -47,6 +47,20 @@ def parsed(text: str | bytes, constants: str = "refuse", repeated: bool = False,
     return found
 
 
+def reply(body: bytes) -> Any:
+    """The JSON of a reply that was paid for: what is absurd in it costs a number, not the reply. Raise ValueError.
+
+    A whole number that nothing could hold is None; a key that comes twice has its last value.
+    """
+    try:
+        found = json.loads(body, parse_int=lambda digits: int(digits) if len(digits) <= DIGITS else None)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if deep(found):
+        raise ValueError(f"nested more than {DEEPEST} deep")
+    return found
+
+
 def deep(value: Any, most: int = DEEPEST) -> bool:
     """Is the value nested deeper than that?"""
     level = [value]

@@ -17,7 +17,7 @@ LAYERS = [
     {"errors"},
     {"types"},
     {"text", "untrusted"},
-    {"datasets", "subsets"},
+    {"datasets", "streams", "subsets"},
     {"stats"},
     {"folder", "journal", "store"},
     {"budget", "config"},

@@ -343,8 +343,7 @@ class Composite:
     unit: str = "percent"
     se: float | None = None
     ci: tuple[float, float] | None = None
-    missing: tuple[str, ...] = ()
-    """The parts that were not there, as `task/protocol: metric`."""
+    missing: tuple[str, ...] = ()  # the parts that were not there, as `task/protocol: metric`
     parts: Mapping[str, float | None] = field(default_factory=dict)
     """Dimension or part to its value, in the composite's unit."""
 
@@ -372,6 +371,7 @@ class TaskResult:
     """Role or seat to how often each label was read, with `unreadable` and `error`."""
     calibration: Mapping[str, Json] = field(default_factory=dict)
     """Metric of a multiple choice to how good the model's own probabilities of the options are."""
+    words: Mapping[str, str] = field(default_factory=dict)  # as `failures`: what the first one said
 
 
 @dataclass(frozen=True, slots=True)

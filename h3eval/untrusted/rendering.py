@@ -14,7 +14,7 @@ from typing import Any
 
 from transformers.utils.chat_template_utils import render_jinja_template
 
-SECONDS = 5
+SECONDS = 2
 """Of computing, for one conversation; real templates take less than a thousandth."""
 MEMORY = 512 << 20
 LONGEST = 16 << 20

@@ -50,6 +50,11 @@ def rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         yield number, {name: cell for place, (name, cell) in held if name or not place}
 
 
+def cells(path: Path) -> Iterator[list[str]]:
+    """The table's rows as they are, heading and all; those without a word are left out. Raise ConfigError."""
+    return (row for _, row in _records(path, _layout(path)) if any(cell.strip() for cell in row))
+
+
 def _records(path: Path, layout: Layout) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(
         islice(files.lines(path, newline=""), layout.skip, None),

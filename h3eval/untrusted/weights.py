@@ -1,4 +1,4 @@
-"""What a model's folder says of itself: headers of weights files and sizes in its configuration, before they are believed.
+"""What a model's folder says of itself: headers of weights, and sizes in its configuration, before they are believed.
 
 The format: eight bytes of length, that many of JSON, then the tensors' bytes
 (https://github.com/huggingface/safetensors#format). Nothing here reads a tensor.
@@ -70,7 +70,7 @@ def header(path: Path) -> Header:
                 raise ConfigError(f"{path}: not a safetensors file: its header can't be {length} bytes long")
             text = file.read(length)
     except OSError as error:
-        raise ConfigError(f"{path}: can't be read: {error.strerror}") from error
+        raise ConfigError(f"{path}: can't be opened: {error.strerror}") from error
     try:
         found = values.parsed(text)
         entries = sorted(_entries(found), key=lambda entry: (entry.begin, entry.end))

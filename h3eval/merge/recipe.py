@@ -67,8 +67,9 @@ def _setting(value: float | Gradient) -> float | list[Any]:
 
 def read(file: Path) -> Recipe:
     """The recipe in a YAML file. Raise ConfigError naming the file, the key, the value and what is allowed."""
+    made = content(file)
     with named(str(file)):
-        return recipe(content(file))
+        return recipe(made)
 
 
 def content(file: Path) -> dict[str, Any]:

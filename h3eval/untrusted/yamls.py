@@ -63,9 +63,8 @@ class Plain(yaml.SafeLoader):
 
     def construct_object(self, node: Node, deep: bool = False) -> Any:
         if node.tag not in PLAIN:
-            raise refused(
-                f"a value of the kind {visible(cut(node.tag, 80))}: only plain ones are read", node.start_mark
-            )
+            kind = visible(cut(node.tag.removeprefix("tag:yaml.org,2002:"), 80))
+            raise refused(f"a value of the kind {kind}: only plain ones are read", node.start_mark)
         if isinstance(node, MappingNode):
             self._check_keys(node)
         if node.tag.endswith(":int") and isinstance(node, ScalarNode):

@@ -24,7 +24,7 @@ LARGEST = 8192 * MIB
 LONGEST_LINE = 64 * MIB
 WHOLE = 1024 * MIB
 """Bytes of a file that is read at once."""
-FREE = 64 * MIB
+FREE = 16 * MIB
 RATIO = 200
 """A gzip file may unpack to FREE, and to RATIO times its own size beyond that: texts don't pack better."""
 BLOCK = 1 << 16
@@ -83,9 +83,10 @@ def size(count: int) -> str:
 def binary(path: Path, most: int = LARGEST) -> Iterator[BinaryIO]:
     """The file's bytes, unpacked, in bounded reads. Raise ConfigError for what is no ordinary file of text."""
     try:
+        # Looked at first: opening a pipe would wait for whoever writes into it.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ConfigError(f"{path}: not an ordinary file")
         with path.open("rb") as file:
-            if not stat.S_ISREG(path.stat().st_mode):
-                raise ConfigError(f"{path}: not an ordinary file")
             start = file.read(16)
             file.seek(0)
             for magic, what in OTHERS.items():

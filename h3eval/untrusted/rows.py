@@ -12,6 +12,7 @@ from h3eval.untrusted.messages import first_line
 Row = dict[str, Any]
 TABLES = (".csv", ".tsv", ".tab")
 JSON = (".json", ".jsonl", ".ndjson")
+MOST_EMPTY = 100_000
 SNIFFED = 1 << 20
 """Characters of the first line that are looked at."""
 
@@ -34,7 +35,10 @@ def numbered(path: Path, constants: str = "refuse") -> Iterator[tuple[int, Row]]
 def _kind(path: Path) -> str:
     """`table`, `lines`, `list`, or nothing where the file is empty."""
     name = path.name.casefold().removesuffix(".gz")
-    begun = list(islice((line.strip() for line in files.lines(path) if line.strip()), 2))
+    start = islice(files.lines(path), MOST_EMPTY)
+    begun = list(islice((line.strip() for line in start if line.strip()), 2))
+    if not begun and len(list(islice(files.lines(path), MOST_EMPTY))) == MOST_EMPTY:
+        raise ConfigError(f"{path}: its first {MOST_EMPTY} lines are empty")
     first = begun[0] if begun else ""
     if not first:
         if name.endswith(".json"):

@@ -59,6 +59,8 @@ class Header:
 def header(path: Path) -> Header:
     """The header of a safetensors file. Raise ConfigError where it can't be, or the file is not as it says."""
     try:
+        if not path.is_file():
+            raise ConfigError(f"{path}: can't be opened: not an ordinary file")
         with path.open("rb") as file:
             size = file.seek(0, 2)
             file.seek(0)

@@ -51,11 +51,9 @@ def test_the_text_is_what_transformers_makes(templated: Any) -> None:
     [
         ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", templates.TooMuch),
         ("{{ 'A' * 10**9 }}", templates.TooMuch),
-        ("{{ ('A' * 10**8)[0:3] * 10**8 }}", templates.TooMuch),
         ("{{ '%1000000000d' % 1 }}", templates.TooMuch),
         ("{{ 'a' | center(10**9) }}", templates.TooMuch),
         ("{{ [0] * 10**9 }}", templates.TooMuch),
-        ("{{ 7 ** (10**9) % 3 }}", templates.TooMuch),
         ("{{ 'A' * 10**8 }}", templates.TooMuch),
         (
             "{% set n = namespace(x='a') %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}",

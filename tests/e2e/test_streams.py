@@ -47,7 +47,7 @@ def test_closed_full_and_broken(shell: str, code: int) -> None:
 
 def test_what_has_no_letter_is_shown_all_the_same() -> None:
     said = "a – b · c … ü 🙂 \ud800"
-    assert said.encode("ascii", streams.NAME) == b"a - b . c ... \\xfc \\U0001f642 \\ud800"
+    assert said.encode("ascii", streams.NAME) == b"a - b - c ... \\xfc \\U0001f642 \\ud800"
     assert said.encode("utf-8", streams.NAME) == "a – b · c … ü 🙂 \\ud800".encode()
 
 

@@ -3,20 +3,18 @@
 import argparse
 import gc
 import importlib
-import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
-from h3eval import registry, variables
+from h3eval import registry, streams, variables
 from h3eval.errors import H3evalError
-from h3eval.text import visible
 
 EPILOG = """exit codes: 0 done · 1 gate failed · 2 usage · 3 incomplete · 4 no sandbox · 5 provider stopped ·
-6 disk or damaged store · 75 another process holds the run. Every flag may be written with - or _; a flag whose help
-ends with a variable, as [H3EVAL_MODEL], takes its value from there where it is not given."""
+6 disk or damaged store · 70 a fault of h3eval's own · 75 another process holds the run. Every flag may be written with
+- or _; a flag whose help ends with a variable, as [H3EVAL_MODEL], takes its value from there where it is not given."""
 
 
 VARIABLES: set[str] = set()
@@ -25,6 +23,16 @@ VARIABLES: set[str] = set()
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
+    streams.prepare()
+    try:
+        return streams.flushed(_run(argv))
+    except SystemExit:
+        # Of argparse: help, or a flag that is not understood.
+        streams.flushed(0)
+        raise
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = [_dashed(argument) for argument in (sys.argv[1:] if argv is None else argv)]
     try:
         args = parser().parse_args(arguments)
@@ -36,15 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         command: Callable[[argparse.Namespace], int] = getattr(_loaded(f"h3eval.commands.{module}"), function)
         return command(args)
     except H3evalError as error:
-        print(f"h3eval: {visible(str(error))}", file=sys.stderr)
-        return error.exit_code
+        return streams.told(error)
     except KeyboardInterrupt:
-        print("h3eval: stopped", file=sys.stderr)
+        streams.tell("stopped")
         return 130
     except BrokenPipeError:
-        # The reader has gone (`| head`); Python must not complain about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return streams.broken()
+    except Exception as error:  # noqa: BLE001 - the last net: an exit code of 1 would say that a gate has failed
+        return streams.unforeseen(error)
 
 
 def _loaded(name: str) -> ModuleType:

@@ -3,23 +3,21 @@
 Knows files and rows, not benchmarks: which files a benchmark may lie in is the task's to say.
 """
 
-import csv
-import gzip
 import importlib
-import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
 
-from h3eval.errors import ConfigError, DataMissing
+from h3eval.errors import DataMissing
 from h3eval.hub import SILENT, why
-from h3eval.text import digest
+from h3eval.untrusted import files as outside
+from h3eval.untrusted.rows import Row, numbered
 
-Row = dict[str, Any]
+__all__ = ["DataSource", "Row", "read_rows"]
 UNDEFINED = re.compile(r"^'([^']+)' is undefined|has no attribute '([^']+)'")
 FIRST = 50
 """Rows whose columns are looked at: all have the same, but in files made by hand."""
@@ -27,48 +25,11 @@ LONGEST = 300
 
 
 def read_rows(path: Path) -> list[Row]:
-    """Rows of a .json (a list), .jsonl or .csv file, gzipped or not.
+    """Rows of a file of JSON lines, of a JSON list, or of a table, gzipped or not; what it is, its content says.
 
-    Raise ConfigError naming file and line for anything that is not what its name says.
+    Raise ConfigError naming file and line for anything that can't be read, or in two ways.
     """
-    name = path.name.removesuffix(".gz")
-    try:
-        if name.endswith(".csv"):
-            with _open(path) as lines:
-                return [dict(row) for row in csv.DictReader(lines)]
-        if name.endswith(".jsonl"):
-            return list(_jsonl(path))
-        with _open(path) as lines:
-            rows = json.load(lines, parse_constant=_refuse_constant)
-    except (OSError, EOFError, UnicodeDecodeError, ValueError, RecursionError, csv.Error) as error:
-        raise ConfigError(f"{path}: can't be read: {error}") from error
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ConfigError(f"{path}: expected a JSON list of objects")
-    return rows
-
-
-def _jsonl(path: Path) -> Iterator[Row]:
-    with _open(path) as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line, parse_constant=_refuse_constant)
-            except (ValueError, RecursionError) as error:
-                raise ConfigError(f"{path}, line {number}: not JSON: {error}") from error
-            if not isinstance(row, dict):
-                raise ConfigError(f"{path}, line {number}: expected an object, found {type(row).__name__}")
-            yield row
-
-
-def _open(path: Path) -> Any:
-    # utf-8-sig: several published CSV files begin with a byte order mark.
-    opener = gzip.open if path.suffix == ".gz" else open
-    return opener(path, "rt", encoding="utf-8-sig", newline="" if ".csv" in path.name else None)
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not a JSON number")
+    return [row for _, row in numbered(path)]
 
 
 class HubOff(DataMissing):
@@ -93,10 +54,11 @@ class Origin:
     def __str__(self) -> str:
         return f"{named(self.hub, self.config, self.split)} ({self.place})"
 
-    def lacks(self, column: object) -> DataMissing:
-        """The error that says that these rows have no such column."""
-        there = ", ".join(self.columns) or "none"
-        return DataMissing(f"{self}: no column {column!r} (there are: {there}); {self.cure}")
+    def lacks(self, column: object, number: int = 0, there: Sequence[str] | None = None) -> DataMissing:
+        """The error that says that these rows, or the row of that number, have no such column."""
+        known = ", ".join(self.columns if there is None else there) or "none"
+        which = f", row {number}" if number else ""
+        return DataMissing(f"{self}{which}: no column {column!r} (there are: {known}); {self.cure}")
 
 
 def named(hub: str, config: str | None, split: str) -> str:
@@ -107,10 +69,13 @@ def named(hub: str, config: str | None, split: str) -> str:
 class KnownRow(dict[str, Any]):
     """A row that says where it came from when a column is asked for that it has not. Raise DataMissing."""
 
-    origin: Origin
+    def __init__(self, row: Row, origin: Origin, number: int) -> None:
+        super().__init__(row)
+        self.origin = origin
+        self.number = number
 
     def __missing__(self, column: str) -> Any:
-        raise self.origin.lacks(column)
+        raise self.origin.lacks(column, self.number, list(self))
 
 
 @dataclass
@@ -134,7 +99,7 @@ class DataSource:
             for form in (name, f"{name}.gz"):
                 path = Path(self.data_dir or "", form)
                 if path.is_file():
-                    self.used[form] = digest(path.read_bytes())
+                    self.used[form] = outside.sha256(path)
                     return str(path)
         return None
 
@@ -154,28 +119,25 @@ class DataSource:
         cure = f"put {' or '.join(files)} under --data-dir" if files else "pass --data-dir"
         revision = ""
         if self.demo:
-            read, place = self._demo(demo, split), "the demo samples"
+            read, place = list(enumerate(self._demo(demo, split), 1)), "the demo samples"
         elif found := self.file(*files):
-            read, place = read_rows(Path(found)), found
+            read, place = list(numbered(Path(found))), found
         else:
-            read, revision = self._hub(hub, config, split, cure)
-            place = f"the hub at {revision}"
-        columns = tuple(dict.fromkeys(key for row in read[:FIRST] for key in row))
+            rows, revision = self._hub(hub, config, split, cure)
+            read, place = list(enumerate(rows, 1)), f"the hub at {revision}"
+        columns = tuple(dict.fromkeys(key for _, row in read[:FIRST] for key in row))
         origin = Origin(hub, config, split, place, revision, len(read), columns, cure)
         if not read and not self.demo:
             raise DataMissing(f"{origin}: no rows; {cure}")
         self.origins.append(origin)
-        known = [KnownRow(row) for row in read]
-        for row in known:
-            row.origin = origin
-        return list(known)
+        return [KnownRow(row, origin, number) for number, row in read]
 
     def _demo(self, demo: str, split: str) -> list[Row]:
         name = f"{demo}.demo.jsonl"
         path = Path(str(package_files("h3eval.tasks").joinpath(name)))
         if not demo or not path.is_file():
             raise DataMissing(f"no demo samples ship for {demo or 'this task'}; use --data-dir DIR")
-        self.used[name] = digest(path.read_bytes())
+        self.used[name] = outside.sha256(path)
         rows = read_rows(path)
         return [row for row in rows if row.pop("split", "test") == split]
 

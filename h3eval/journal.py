@@ -151,7 +151,8 @@ def sample_of(record: dict[str, Json]) -> Sample:
 
 def counted(value: Json) -> int:
     """A count a server reports, made fit for the database: never negative, never absurd."""
-    usable = isinstance(value, int | float) and math.isfinite(value)
+    # A whole number of thousands of digits fits into no float: it is compared, never converted.
+    usable = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
     return min(max(int(value), 0), LARGEST) if usable else 0
 
 

@@ -173,6 +173,7 @@ def measure(
     scores: dict[str, list[Score]] = {metric.name: [] for metric in measured}
     failed: Counter[str] = Counter()
     failures: Counter[str] = Counter()
+    words: dict[str, str] = {}
     outcomes: dict[str, Counter[str]] = {}
     count = 0
     kept: list[Item] = []
@@ -184,7 +185,9 @@ def measure(
             kept.append(item)
         elif kept:
             kept.clear()
-        failures.update(_failures(item))
+        for step, said in _failures(item):
+            failures[step] += 1
+            words.setdefault(step, said)
         choices.add(item)
         otherwise.add(item)
         for role, verdict in item.verdicts.items():
@@ -200,7 +203,7 @@ def measure(
         count, dict(sorted(failures.items())), judges,
         partial(iter, kept) if count <= KEPT else partial(items, reader, plan, task),
         task.axis, {role: dict(sorted(counts.items())) for role, counts in sorted(outcomes.items())},
-        choices.blocks(), otherwise.blocks(),
+        choices.blocks(), words, otherwise.blocks(),
     )  # fmt: skip
 
 
@@ -250,10 +253,11 @@ def value_of(metric: Metric, item: Item) -> Score:
     return metric.value(item)
 
 
-def _failures(item: Item) -> list[str]:
+def _failures(item: Item) -> list[tuple[str, str]]:
+    """The item's failures: step and reason, and what each says for itself."""
     if isinstance(item.generation, Failure):
-        return [f"generate: {item.generation.reason}"]
-    return [f"{role}: {v.reason}" for role, v in item.verdicts.items() if isinstance(v, Failure)]
+        return [(f"generate: {item.generation.reason}", item.generation.detail)]
+    return [(f"{role}: {v.reason}", v.detail) for role, v in item.verdicts.items() if isinstance(v, Failure)]
 
 
 def _estimate(

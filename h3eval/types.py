@@ -346,6 +346,7 @@ class TaskResult:
     """Role or seat to how often each label was read, with `unreadable` and `error`."""
     calibration: Mapping[str, Json] = field(default_factory=dict)
     """Metric of a multiple choice to how good the model's own probabilities of the options are."""
+    words: Mapping[str, str] = field(default_factory=dict)  # as `failures`: what the first one said
     otherwise: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     """Role to how many of its judge's replies the published tool reads otherwise, where it does, and both means."""
 

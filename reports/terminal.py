@@ -144,10 +144,12 @@ def _composites(run: Run) -> Table:
 
 
 def _failures(run: Run) -> Table:
-    table = _table("Not scored", ("task", False), ("step", False), ("reason", False), ("count", True))
+    columns = (("task", False), ("step", False), ("reason", False), ("count", True), ("the first one says", False))
+    table = _table("Not scored", *columns)
     for result in run.results:
         for stage, reason, count in failure_rows(result):
-            table.add_row(_word(identity(result)), _word(stage), _word(reason), _word(f"{count:,}", "red"))
+            first = Text(one_line(result.words.get(f"{stage}: {reason}", ""), 200))
+            table.add_row(_word(identity(result)), _word(stage), _word(reason), _word(f"{count:,}", "red"), first)
     return table
 
 

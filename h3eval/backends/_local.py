@@ -16,6 +16,7 @@ from h3eval.backends import _adapters, _demo, _weights
 from h3eval.config import ModelSpec, read_json
 from h3eval.errors import BackendError, ConfigError
 from h3eval.types import Call, Fault, Json
+from h3eval.untrusted.messages import loading
 
 ARGS = {
     "dtype": "auto, float32, bfloat16 or float16; auto is bfloat16 on a GPU and float32 on a CPU",
@@ -66,12 +67,10 @@ class Local:
 
     def tokenizer(self, folder: Path) -> Any:
         """The model's tokenizer. Raise BackendError if it can't be read."""
-        if folder.is_file():
-            return _demo.gguf_tokenizer(folder)
-        try:
+        with loading(f"model {self.spec.model}: tokenizer"):
+            if folder.is_file():
+                return _demo.gguf_tokenizer(folder)
             return AutoTokenizer.from_pretrained(folder, trust_remote_code=self.remote_code)
-        except (OSError, ValueError, KeyError) as error:
-            raise BackendError(f"model {self.spec.model}: tokenizer: {_weights.first_line(error)}") from error
 
     @property
     def adapted(self) -> dict[str, Json]:

@@ -18,6 +18,8 @@ from h3eval.config import read_json
 from h3eval.errors import BackendError, ConfigError
 from h3eval.hub import why
 from h3eval.text import digest
+from h3eval.untrusted.messages import shown
+from h3eval.untrusted.weights import check_sizes, header
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".joblib")
@@ -82,7 +84,8 @@ def check_folder(folder: Path, remote_code: bool) -> None:
         )
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise ConfigError(f"model {folder}: no tokenizer (tokenizer.json or tokenizer.model) in this folder")
-    _check_weights(folder)
+    tensors = _check_weights(folder)
+    check_sizes(f"model {folder}: config.json", read_json(folder / "config.json"), tensors)
     for name in () if remote_code else ("config.json", "tokenizer_config.json"):
         if (folder / name).is_file() and "auto_map" in read_json(folder / name):
             raise ConfigError(
@@ -94,6 +97,8 @@ def check_folder(folder: Path, remote_code: bool) -> None:
 def kinds(config: dict[str, Any], model: str) -> frozenset[str]:
     """What a model with this config.json can answer. Raise ConfigError for one of another kind."""
     names = config.get("architectures") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"model {model}: architectures = {shown(names)} in config.json: expected a list of names")
     if any(name.endswith("ForSequenceClassification") for name in names):
         return frozenset({"classify"})
     causal = any(name.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for name in names)
@@ -135,7 +140,8 @@ def _identity_files(folder: Path) -> Iterable[Path]:
     )
 
 
-def _check_weights(folder: Path) -> None:
+def _check_weights(folder: Path) -> int:
+    """How many tensors the folder's weights have. Raise ConfigError where they are not what they should be."""
     names = {file.name for file in folder.iterdir()}
     weights = {name for name in names if name.endswith(".safetensors")}
     if not weights and (pickled := sorted(name for name in names if name.endswith(PICKLES))):
@@ -150,6 +156,7 @@ def _check_weights(folder: Path) -> None:
         raise ConfigError(f"model {folder}: no *.safetensors weights in this folder")
     for name in sorted(weights):
         _check_inside(folder, name)
+    return sum(len(header(folder / name).entries) for name in sorted(weights))
 
 
 def _shards(index: Path) -> set[str]:

@@ -12,11 +12,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from h3eval.commands import modelpages
-from h3eval.config import read_json
+from h3eval.config import path_and_values, read_json
 from h3eval.errors import ConfigError
 from h3eval.terminal import PLAIN_EVERY_S, output, progress_console, say
 
@@ -27,6 +26,7 @@ try:
     from h3eval.merge import engine, matrices, recipe, report
     from h3eval.merge.plan import Plan, plan
     from h3eval.merge.shards import Output, layout
+    from h3eval.untrusted import yamls
 except ModuleNotFoundError as error:
     raise ConfigError(f"merging needs {error.name}: pip install 'h3eval[merge]'") from error
 
@@ -108,15 +108,22 @@ def read(args: Namespace) -> recipe.Recipe:
 
 def _model(text: str) -> dict[str, Any]:
     """PATH[,key=value...]."""
-    path, *pairs = text.split(",")
-    return {"path": path, **dict(_pair(pair, f"--model {text}") for pair in pairs)}
+    path, pairs = path_and_values(text, f"--model {text}")
+    return {"path": path, **{key: _value(value, f"--model {text}: {key}") for key, value in pairs.items()}}
 
 
 def _pair(text: str, where: str) -> tuple[str, Any]:
     key, sign, value = text.partition("=")
     if not sign:
         raise ConfigError(f"{where}: {text!r} is not KEY=VALUE")
-    return key.strip(), yaml.safe_load(value)
+    return key.strip(), _value(value, where)
+
+
+def _value(text: str, where: str) -> Any:
+    try:
+        return yamls.parsed(text)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def folders(chosen: recipe.Recipe) -> dict[str, Path]:

@@ -78,7 +78,7 @@ def run(args: Namespace) -> int:
     if stopped:
         say("stopped: every answer so far is stored; repeat the command to go on")
         return INTERRUPTED
-    return 0 if args.generate_only else stored.finish(folder, args)
+    return stored.unanswered(folder, args.max_failed) if args.generate_only else stored.finish(folder, args)
 
 
 def judge(args: Namespace) -> int:

@@ -7,7 +7,7 @@ own table, `[grid.ties]`, for that method.
 import hashlib
 import itertools
 import json
-import tomllib
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,8 @@ from typing import Any
 from h3eval.errors import ConfigError
 from h3eval.merge import front, recipe
 from h3eval.merge.methods import METHODS, method_name
+from h3eval.untrusted.messages import shown
+from h3eval.untrusted.values import toml_file
 
 KEYS = {"merge", "grid", "preferences"}
 MOST = 10_000
@@ -37,10 +39,7 @@ class Point:
 
 def read(file: Path) -> list[Point]:
     """The points of a sweep. Raise ConfigError before anything is merged: every recipe is checked."""
-    try:
-        given = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{file}: can't be read as TOML: {error}") from error
+    given = toml_file(file)
     with recipe.named(str(file)):
         return points(given)
 
@@ -53,10 +52,12 @@ def points(given: Mapping[str, Any]) -> list[Point]:
     if not isinstance(start, dict):
         raise ConfigError("merge: a table with a recipe's keys is needed")
     grids = _grids(given.get("grid", {}), start)
+    varied = sum(math.prod(len(values) for values in axes.values()) for axes in grids)
+    count = varied * _count(given.get("preferences"), start)
+    if count > MOST:
+        raise ConfigError(f"grid: {shown(count)} points; at most {MOST}")
     weights = _preferences(given.get("preferences"), start)
-    made = [_point(start, varied, each) for axes in grids for varied in _combinations(axes) for each in weights]
-    if len(made) > MOST:
-        raise ConfigError(f"grid: {len(made)} points; at most {MOST}")
+    made = [_point(start, each, weight) for axes in grids for each in _combinations(axes) for weight in weights]
     return list({point.name: point for point in made}.values())
 
 
@@ -102,11 +103,27 @@ def _combinations(axes: Axes) -> Iterator[dict[str, Any]]:
         yield dict(zip(axes, values, strict=True))
 
 
+def _count(given: Any, start: Mapping[str, Any]) -> int:
+    """How many weights `_preferences` makes of it, before any is made."""
+    if isinstance(given, int) and not isinstance(given, bool) and given > 0:
+        models = len(_models(start))
+        return math.comb(min(given, MOST) + models - 1, models - 1) if models else 0
+    return len(given) if isinstance(given, list) else 1
+
+
+def _models(start: Mapping[str, Any]) -> Sequence[Any]:
+    """The recipe's models. Raise ConfigError where there is no list of them."""
+    models = start.get("models", ())
+    if not isinstance(models, list | tuple):
+        raise ConfigError(f"merge.models: {shown(models)}: a list is needed")
+    return models
+
+
 def _preferences(given: Any, start: Mapping[str, Any]) -> list[tuple[float, ...] | None]:
     """Weights of the models: given ones, or all of a simplex in so many steps; None where there are no preferences."""
     if given is None:
         return [None]
-    models = len(start.get("models", ()))
+    models = len(_models(start))
     if isinstance(given, int) and not isinstance(given, bool) and given > 0:
         return list(front.simplex(models, given))
     if not isinstance(given, list) or not all(isinstance(each, list) and len(each) == models for each in given):

@@ -1,18 +1,18 @@
 """What to merge: h3eval's own schema, and the common part of mergekit's. Unknown keys are errors; nothing is loaded."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from h3eval.errors import ConfigError
 from h3eval.merge.checkpoints import NAMES
 from h3eval.merge.gradients import Gradient, number
 from h3eval.merge.methods import METHODS, Chosen, Method, check, method_name
+from h3eval.untrusted import yamls
+from h3eval.untrusted.messages import shown
 
 KEYS = {"method", "base", "models", "parameters", "seed", "dtype", "tokenizer", "embeddings", "allow"}
 MODEL_KEYS = {"path", "name"}
@@ -80,16 +80,14 @@ def _setting(value: float | Gradient) -> float | list[Any]:
 
 def read(file: Path) -> Recipe:
     """The recipe in a YAML file. Raise ConfigError naming the file, the key, the value and what is allowed."""
+    made = content(file)
     with named(str(file)):
-        return recipe(content(file))
+        return recipe(made)
 
 
 def content(file: Path) -> dict[str, Any]:
     """A file's keys, in h3eval's own schema whichever it is written in. Raise ConfigError."""
-    try:
-        made = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{file}: can't be read as YAML: {error}") from error
+    made = yamls.file(file)
     if not isinstance(made, dict):
         raise ConfigError(f"{file}: not a mapping of keys to values")
     with named(str(file)):
@@ -127,7 +125,7 @@ def recipe(given: Mapping[str, Any]) -> Recipe:
         raise ConfigError(f"{name}: trim_scope global ranks all tensors together, and needs one density for all")
     tokenizer = _text("tokenizer", given.get("tokenizer")) or ("base" if base else labels[0])
     if tokenizer not in (*labels, *(["base"] if base else [])):
-        raise ConfigError(f"tokenizer: {tokenizer!r} is not base or one of {', '.join(labels)}")
+        raise ConfigError(f"tokenizer: {shown(tokenizer)} is not base or one of {', '.join(labels)}")
     return Recipe(
         chosen, tuple(path for path, _, _ in models), base,
         _choice("dtype", given.get("dtype"), (None, *NAMES)), tokenizer,
@@ -141,7 +139,7 @@ def from_mergekit(content: Mapping[str, Any]) -> dict[str, Any]:
     content = _honoured(content, MERGEKIT_KEYS, "")
     given = _text("merge_method", content.get("merge_method"))
     if given not in MERGEKIT_METHODS:
-        raise ConfigError(f"merge_method: {given!r} is not one of {', '.join(MERGEKIT_METHODS)}")
+        raise ConfigError(f"merge_method: {shown(given)} is not one of {', '.join(MERGEKIT_METHODS)}")
     name, base = MERGEKIT_METHODS[given], _text("base_model", content.get("base_model"))
     entries = [_mergekit_model(each, METHODS[name]) for each in _list(content.get("models"), "models")]
     _check_tokenizer(content)
@@ -202,7 +200,7 @@ def _mergekit_shared(name: str, shared: Mapping[str, Any]) -> dict[str, Any]:
     if "rescale" in allowed:
         rescale = made.get("rescale", name in MERGEKIT_RESCALES)
         if not isinstance(rescale, bool):
-            raise ConfigError(f"parameters.rescale: {_short(rescale)} is not true or false")
+            raise ConfigError(f"parameters.rescale: {shown(rescale)} is not true or false")
         made["rescale"] = "l1" if rescale else "none"
     if "density" in allowed:
         made.setdefault("density", 1.0)
@@ -213,14 +211,14 @@ def _effective(given: Mapping[str, Any], where: str) -> dict[str, Any]:
     """Without what changes no result."""
     for key in NO_EFFECT & set(given):
         if not isinstance(given[key], bool):
-            raise ConfigError(f"{where}{key}: {_short(given[key])} is not true or false")
+            raise ConfigError(f"{where}{key}: {shown(given[key])} is not true or false")
     return {key: value for key, value in given.items() if key not in NO_EFFECT}
 
 
 def _path(entry: Any, key: str) -> str:
     made = entry.get(key) if isinstance(entry, dict) else entry
     if not isinstance(made, str) or not made:
-        raise ConfigError(f"models: each is a path, or a mapping with `{key}`; {_short(entry)} is neither")
+        raise ConfigError(f"models: each is a path, or a mapping with `{key}`; {shown(entry)} is neither")
     return made
 
 
@@ -274,18 +272,13 @@ def _only(given: Mapping[str, Any], allowed: Any, where: str, hint: str = "") ->
         meant = f" (did you mean {near[0]}?)" if near else ""
         known = ", ".join(sorted(allowed)) or "none"
         told = f" ({hint})" if hint else ""
-        raise ConfigError(f"{where}{_short(unknown[0], str)}: unknown{meant}; allowed are {known}{told}")
-
-
-def _short(value: Any, show: Callable[[Any], str] = repr) -> str:
-    text = show(value)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
+        raise ConfigError(f"{where}{shown(unknown[0])}: unknown{meant}; allowed are {known}{told}")
 
 
 def _text(key: str, value: Any) -> str | None:
     """A word or a path. Raise ConfigError for anything else."""
     if value is not None and not isinstance(value, str):
-        raise ConfigError(f"{key}: {_short(value)} is not a text")
+        raise ConfigError(f"{key}: {shown(value)} is not a text")
     return value or None
 
 
@@ -293,19 +286,19 @@ def _texts(key: str, value: Any) -> tuple[str, ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise ConfigError(f"{key}: {_short(value)} is not a list of texts")
+        raise ConfigError(f"{key}: {shown(value)} is not a list of texts")
     return tuple(value)
 
 
 def _seed(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ConfigError(f"seed: {value!r} is not a whole number")
+        raise ConfigError(f"seed: {shown(value)} is not a whole number")
     return value
 
 
 def _choice(key: str, value: Any, allowed: Sequence[str | None]) -> str | None:
     if value not in allowed:
-        raise ConfigError(f"{key}: {value!r} is not one of {', '.join(str(each) for each in allowed if each)}")
+        raise ConfigError(f"{key}: {shown(value)} is not one of {', '.join(str(each) for each in allowed if each)}")
     return None if value is None else str(value)
 
 
@@ -317,5 +310,5 @@ def _list(value: Any, key: str) -> list[Any]:
 
 def _mapping(value: Any, key: str) -> dict[str, Any]:
     if value is not None and not isinstance(value, dict):
-        raise ConfigError(f"{key}: {_short(value)} is not a mapping of keys to values")
+        raise ConfigError(f"{key}: {shown(value)} is not a mapping of keys to values")
     return dict(value or {})

@@ -12,11 +12,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PLUGIN_FOLDERS = ("tasks", "judges", "reports")
-OPEN_TO_PLUGINS = {"errors", "types", "text", "datasets", "stats"}
+OPEN_TO_PLUGINS = {"errors", "types", "text", "untrusted", "datasets", "stats"}
 LAYERS = [
     {"errors", "measured"},
     {"types"},
-    {"text", "hub", "datasets", "subsets", "answered", "variables"},
+    {"text"},
+    {"untrusted"},
+    {"hub", "datasets", "streams", "subsets", "answered", "variables"},
     {"stats"},
     {"schema", "folder", "journal", "costs"},
     {"integrity"},

@@ -129,7 +129,7 @@ def test_a_night_that_is_asked_to_stop_stores_what_is_answered(night: Path, numb
         assert waited(lambda: server.posts >= 6)
         held = family(process)
         process.send_signal(number)
-        said = process.communicate(timeout=60)[0]
+        said = process.communicate(timeout=300)[0]
         assert (process.returncode, "every answer so far is stored" in said) == (130, True), said
         assert not any(map(alive, held))
         # Nothing in flight was lost, the second model was not begun, and the night is not in the history.

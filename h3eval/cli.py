@@ -10,8 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
-from h3eval import registry
-from h3eval.errors import H3evalError
+from h3eval import extras, registry
+from h3eval.errors import H3evalError, MissingPackage
 
 EPILOG = """exit codes: 0 done · 1 gate failed · 2 usage · 3 incomplete · 4 no sandbox · 5 provider stopped ·
 6 disk · 75 another process holds the run. Every flag may be written with - or _; one that takes a
@@ -31,6 +31,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except H3evalError as error:
         print(f"h3eval: {error}", file=sys.stderr)
         return error.exit_code
+    except ImportError as error:
+        if (line := extras.explained(error)) is None:
+            raise
+        print(f"h3eval: {line}", file=sys.stderr)
+        return MissingPackage.exit_code
     except KeyboardInterrupt:
         print("h3eval: stopped", file=sys.stderr)
         return 130

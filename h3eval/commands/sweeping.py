@@ -16,13 +16,9 @@ import yaml
 from h3eval.commands import modelpages
 from h3eval.config import read_json
 from h3eval.errors import ConfigError, H3evalError
-
-try:
-    from h3eval.merge.front import front
-    from h3eval.merge.grid import Point, read
-except ModuleNotFoundError as error:
-    raise ConfigError(f"merging needs {error.name}: pip install 'h3eval[merge]'") from error
 from h3eval.folder import RunLock
+from h3eval.merge.front import front
+from h3eval.merge.grid import Point, read
 from h3eval.terminal import output, say
 
 AXES = ("helpful", "honest", "harmless", "over_refusal")

@@ -16,7 +16,7 @@ OPEN_TO_PLUGINS = {"errors", "types", "text", "datasets", "stats"}
 LAYERS = [
     {"errors"},
     {"types"},
-    {"text", "datasets", "subsets"},
+    {"text", "datasets", "subsets", "extras"},
     {"stats"},
     {"folder", "journal", "store"},
     {"budget", "config"},
@@ -136,7 +136,7 @@ def test_no_import_stands_inside_a_function() -> None:
 
 
 def test_the_command_line_imports_nothing_heavy() -> None:
-    light = ["cli", "registry", "config", "engines", "errors", "types", "text"]
+    light = ["cli", "extras", "registry", "config", "engines", "errors", "types", "text"]
     for name in light:
         found = {each.split(".")[0] for each in imports(ROOT / "h3eval" / f"{name}.py")}
         assert not found & (HEAVY | {"numpy", "scipy"}), name

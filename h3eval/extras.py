@@ -25,7 +25,7 @@ def need(*modules: str, what: str) -> None:
     """Raise MissingPackage unless all these modules are installed; `what` needs them."""
     for module in modules:
         if not installed(module):
-            raise MissingPackage(f"{what} needs {_named(module)}: {_cure(module)}")
+            raise MissingPackage(f"{what} needs {_named(module)}: {cure(module)}")
 
 
 def installed(module: str) -> bool:
@@ -45,8 +45,7 @@ def explained(error: ImportError) -> str | None:
     chain = list(_chain(error))
     for each in reversed(chain):
         if module := _missing(each):
-            needs = _importer(each)
-            return f"{needs} needs {_named(module)}: {_cure(module)}" if needs else f"{_named(module)}: {_cure(module)}"
+            return f"{_importer(each) or 'this command'} needs {_named(module)}: {cure(module)}"
     broken = next((name for each in reversed(chain) if (name := _broken(each))), None)
     if broken is None:
         return None
@@ -62,6 +61,14 @@ def extra_of(module: str) -> str | None:
     name = _plain(OTHER_NAMES.get(module, module))
     found = [extra for extra, brought in _extras().items() if name in brought and extra != FOR_DEVELOPERS]
     return min(found, key=lambda extra: (extra != CORE, len(_extras()[extra])), default=None)
+
+
+def cure(module: str) -> str:
+    """What installs a module."""
+    extra = extra_of(module)
+    if extra is None:
+        return f"pip install {OTHER_NAMES.get(module, module)}"
+    return f"pip install 'h3eval[{extra}]'" if extra else "pip install h3eval"
 
 
 def _extras() -> dict[str, set[str]]:
@@ -87,13 +94,6 @@ def _named(module: str) -> str:
     return f"{OTHER_NAMES.get(module, module)}, which is not installed"
 
 
-def _cure(module: str) -> str:
-    extra = extra_of(module)
-    if extra is None:
-        return f"pip install {OTHER_NAMES.get(module, module)}"
-    return f"pip install 'h3eval[{extra}]'" if extra else "pip install h3eval"
-
-
 def _chain(error: ImportError) -> Iterator[ImportError]:
     """The error and the failed imports that it came from, the first cause last."""
     each: BaseException | None = error
@@ -105,11 +105,11 @@ def _chain(error: ImportError) -> Iterator[ImportError]:
 
 def _missing(error: ImportError) -> str | None:
     """The top-level module whose absence made this import fail."""
-    top = (error.name or "").partition(".")[0]
-    if isinstance(error, ModuleNotFoundError) and top:
-        return None if installed(top) else top
-    # Libraries that look before they import say in words what they want.
-    words = dict.fromkeys(re.findall(r"[A-Za-z_][\w-]*", str(error)))
+    if error.name:
+        top = error.name.partition(".")[0]
+        return top if isinstance(error, ModuleNotFoundError) and not installed(top) else None
+    # Libraries that look before they import say in words what they want. A path's parts are no such words.
+    words = dict.fromkeys(re.findall(r"[A-Za-z_][\w-]*", re.sub(r"\S*[/\\]\S*", " ", str(error))))
     modules = (word.lower().replace("-", "_") for word in words)
     return next((each for each in modules if extra_of(each) is not None and not installed(each)), None)
 

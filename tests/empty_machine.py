@@ -69,7 +69,8 @@ class Machine:
         os.link(uv, self.bin / "uv")
         setup = [str(self.bin / "python"), str(ROOT / "tools" / "environment.py")]
         self.checked(*setup, "torch")
-        self.checked(*setup, "uv", "install", "--quiet", *wanted)
+        if wanted:
+            self.checked(*setup, "uv", "install", "--quiet", *wanted)
         self.row.install_s += time.monotonic() - began
         self.row.megabytes = megabytes(self.bin.parent)
 

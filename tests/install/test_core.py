@@ -12,7 +12,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM
 
 pytestmark = pytest.mark.install
-RUN = ("run", "--tasks", "xstest,gsm8k", "--data", "demo", "--limit", "3", "--judge", "xstest=refusal_keywords")
+RUN = ("run", "--tasks", "xstest,arc_easy", "--data", "demo", "--limit", "2", "--judge", "xstest=refusal_keywords")
 LISTED = ("tasks", "judges", "reports", "backends", "suites", "composites")
 
 
@@ -51,7 +51,7 @@ def test_looking_around(machine: Machine) -> None:
 def test_a_model_is_evaluated_and_its_run_used(machine: Machine, runs: tuple[str, str]) -> None:
     found = json.loads((machine.work / "base" / "results.json").read_text())
     scored = {each["task"]: each["value"] for each in found["estimates"] if each["primary"]}
-    assert scored.keys() == {"xstest", "gsm8k"}
+    assert scored.keys() == {"xstest", "arc_easy"}
     assert None not in scored.values()
     old, new = runs
     for words in (("score", old), ("report", old), ("show", "run", old), ("compare", old, new, "--html", "page.html")):
@@ -60,10 +60,10 @@ def test_a_model_is_evaluated_and_its_run_used(machine: Machine, runs: tuple[str
     machine.done("export", old, "--format", "parquet,every_eval_ever", "--out", "exported")
     for name in ("page.html", "site/index.html", "exported/samples.parquet", "base/report.html"):
         assert (machine.work / name).stat().st_size > 0
-    (machine.work / "gate.toml").write_text('margin = 1.0\n[tasks."gsm8k"]\n')
+    (machine.work / "gate.toml").write_text('margin = 1.0\n[tasks."arc_easy/lm-eval"]\n')
     assert machine.h3eval("gate", new, "--baseline", old, "--policy", "gate.toml").returncode in (0, 1, 3)
     code = f"import h3eval; run = h3eval.load({old!r}); print(len(run.samples), len(run.estimates.columns))"
-    assert machine.run(str(machine.bin / "python"), "-c", code).stdout.split()[0] == "6"
+    assert machine.run(str(machine.bin / "python"), "-c", code).stdout.split()[0] == "4"
 
 
 def test_an_estimate_and_answers_made_elsewhere(machine: Machine) -> None:

@@ -7,7 +7,7 @@ import pytest
 from empty_machine import CONSTRAINED, ROOT, Machine
 
 pytestmark = [pytest.mark.install, pytest.mark.slow]
-RUN = ("run", "--tasks", "xstest,gsm8k", "--data", "demo", "--limit", "3", "--judge", "xstest=refusal_keywords")
+RUN = ("run", "--tasks", "xstest,arc_easy", "--data", "demo", "--limit", "2", "--judge", "xstest=refusal_keywords")
 NEWER = ("transformers", "openai", "torch", "lm-eval", "datasets", "pandas", "numpy")
 
 

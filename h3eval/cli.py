@@ -31,11 +31,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except H3evalError as error:
         print(f"h3eval: {error}", file=sys.stderr)
         return error.exit_code
-    except ImportError as error:
-        if (line := extras.explained(error)) is None:
-            raise
-        print(f"h3eval: {line}", file=sys.stderr)
-        return MissingPackage.exit_code
     except KeyboardInterrupt:
         print("h3eval: stopped", file=sys.stderr)
         return 130
@@ -43,6 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has gone (`| head`); Python must not complain about it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except (ImportError, ValueError, RuntimeError, OSError) as error:
+        if (line := extras.explained(error)) is None:
+            raise
+        print(f"h3eval: {line}", file=sys.stderr)
+        return MissingPackage.exit_code
 
 
 def _loaded(name: str) -> ModuleType:

@@ -37,8 +37,8 @@ def installed(module: str) -> bool:
         return True
 
 
-def explained(error: ImportError) -> str | None:
-    """The line for an import that failed; None where the fault is in h3eval's own code.
+def explained(error: Exception) -> str | None:
+    """The line for an import that failed, or for a library that asks for another; None for any other fault.
 
     A package that is missing is told from one that is there and can't be loaded: the second is not mended by an extra.
     """
@@ -46,10 +46,13 @@ def explained(error: ImportError) -> str | None:
     for each in reversed(chain):
         if module := _missing(each):
             return f"{_importer(each) or 'this command'} needs {_named(module)}: {cure(module)}"
-    broken = next((name for each in reversed(chain) if (name := _broken(each))), None)
+        if _asks(each):
+            return f"{_importer(each)}: {' '.join(str(each).split())}"
+    failed = [each for each in reversed(chain) if isinstance(each, ImportError)]
+    broken = next((name for each in failed if (name := _broken(each))), None)
     if broken is None:
         return None
-    reason = next(iter(str(chain[-1]).strip().splitlines()), type(error).__name__)
+    reason = next(iter(str(failed[0]).strip().splitlines()), type(error).__name__)
     return f"{_versioned(broken)} is installed but can't be loaded: {reason} (pip check says what does not fit)"
 
 
@@ -94,20 +97,26 @@ def _named(module: str) -> str:
     return f"{OTHER_NAMES.get(module, module)}, which is not installed"
 
 
-def _chain(error: ImportError) -> Iterator[ImportError]:
-    """The error and the failed imports that it came from, the first cause last."""
+def _chain(error: Exception) -> Iterator[Exception]:
+    """The error and those that it came from, the first cause last."""
     each: BaseException | None = error
-    while each is not None:
-        if isinstance(each, ImportError):
-            yield each
+    while isinstance(each, Exception):
+        yield each
         each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
 
 
-def _missing(error: ImportError) -> str | None:
-    """The top-level module whose absence made this import fail."""
-    if error.name:
+def _asks(error: Exception) -> bool:
+    """Does a library say what to install? Some raise ValueError for it."""
+    return "pip install" in str(error) and bool(_importer(error))
+
+
+def _missing(error: Exception) -> str | None:
+    """The top-level module whose absence this error is about."""
+    if isinstance(error, ImportError) and error.name:
         top = error.name.partition(".")[0]
         return top if isinstance(error, ModuleNotFoundError) and not installed(top) else None
+    if not (isinstance(error, ImportError) or _asks(error)):
+        return None
     # Libraries that look before they import say in words what they want. A path's parts are no such words.
     words = dict.fromkeys(re.findall(r"[A-Za-z_][\w-]*", re.sub(r"\S*[/\\]\S*", " ", str(error))))
     modules = (word.lower().replace("-", "_") for word in words)
@@ -125,7 +134,7 @@ def _broken(error: ImportError) -> str | None:
     return None
 
 
-def _importer(error: ImportError) -> str:
+def _importer(error: Exception) -> str:
     """Who wanted the module: a library, or a user's own file. Empty where it was h3eval."""
     frame = _innermost(error)
     if frame is None:

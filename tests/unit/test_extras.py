@@ -20,6 +20,9 @@ PACKAGES = {
     "in_words": "raise ImportError('Loading this requires Accelerate: pip install \\'accelerate>=1\\'')\n",
     "in_words_of_a_path": "raise ImportError('cannot load /home/me/vllm/lib/extension.so')\n",
     "lazily": "try:\n    import peft\nexcept ImportError as error:\n    raise ImportError('see above') from error\n",
+    "asks": "raise ValueError('accelerate is required for this: `pip install accelerate`.')\n",
+    "asks_for_more": "raise RuntimeError('No kernels.\\nTry `pip install kernels-of-nobody`')\n",
+    "complains": "raise ValueError('peft is not what it was')\n",
     "whole": "",
 }
 
@@ -36,7 +39,7 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
     def said(
         statement: str, file: str = str(extras.HERE / "anywhere.py"), module: str = "h3eval.anywhere"
     ) -> str | None:
-        with pytest.raises(ImportError) as caught:
+        with pytest.raises((ImportError, ValueError, RuntimeError)) as caught:
             exec(compile(statement, file, "exec"), {"__name__": module})
         return extras.explained(caught.value)
 
@@ -51,6 +54,8 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> object:
         ("from vllm import LLM", "this command needs vllm, which is not installed: pip install 'h3eval[vllm]'"),
         ("import lazily", "lazily needs peft, which is not installed: pip install 'h3eval[fuse]'"),
         ("import in_words", "in_words needs accelerate, which is not installed: pip install 'h3eval["),
+        ("import asks", "asks needs accelerate, which is not installed: pip install 'h3eval["),
+        ("import asks_for_more", "asks_for_more: No kernels. Try `pip install kernels-of-nobody`"),
         (
             "import wants_another",
             "wants_another needs nowhere_to_be_found, which is not installed: pip install nowhere_to_be_found",
@@ -75,7 +80,16 @@ def test_what_is_said_of_an_import_that_fails(line: object, statement: str, told
     assert "\n" not in said
 
 
-@pytest.mark.parametrize("statement", ["from h3eval.text import nothing_of_that_name", "import h3eval.nothing"])
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from h3eval.text import nothing_of_that_name",
+        "import h3eval.nothing",
+        "raise ValueError('pip install accelerate, says our own code')",
+        "import complains",
+        "int('x')",
+    ],
+)
 def test_a_fault_of_our_own_is_not_explained_away(line: object, statement: str) -> None:
     assert callable(line)
     assert line(statement) is None

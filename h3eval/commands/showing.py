@@ -170,7 +170,11 @@ def _machine() -> list[tuple[str, str, str]]:
 
 def _packages() -> list[tuple[str, str, str]]:
     return [
-        (name, "yes", why) if extras.installed(name) else (name, "no", f"{why} ({extras.cure(name)})")
+        (
+            name,
+            "yes" if extras.installed(name) else "no",
+            f"{why} ({extras.cure(name)})" if extras.extra_of(name) else why,
+        )
         for name, why in PACKAGES.items()
     ]
 

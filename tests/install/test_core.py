@@ -6,9 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import tiny_models
 import torch
 from empty_machine import CONSTRAINED, Machine
 from peft import LoraConfig, get_peft_model
+from sentencepiece import SentencePieceTrainer
 from transformers import AutoModelForCausalLM
 
 pytestmark = pytest.mark.install
@@ -80,6 +82,18 @@ def test_a_nightly(machine: Machine, models: Path) -> None:
     )
     machine.done("nightly", "nightly.toml")
     assert (machine.work / "night-site" / "index.html").is_file()
+
+
+def test_a_checkpoint_with_a_sentencepiece_model_alone(machine: Machine, models: Path) -> None:
+    """As older models have it: no tokenizer.json. Whether it can be read hangs on three packages' versions."""
+    folder = machine.work / "spoken"
+    shutil.copytree(models / "base", folder, ignore=shutil.ignore_patterns("tokenizer*"))
+    SentencePieceTrainer.train(
+        sentence_iterator=iter(tiny_models.sentences(500)), model_prefix=str(folder / "tokenizer"), vocab_size=150,
+        model_type="bpe", minloglevel=2,
+    )  # fmt: skip
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "LlamaTokenizer", "eos_token": "</s>"}')
+    machine.done(*RUN, "--model", str(folder), "--out", "spoken-run")
 
 
 def adapter(models: Path, folder: Path) -> Path:

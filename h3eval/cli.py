@@ -9,8 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
-from h3eval import registry, streams, variables
-from h3eval.errors import H3evalError
+from h3eval import extras, registry, streams, variables
+from h3eval.errors import H3evalError, MissingPackage
 
 EPILOG = """exit codes: 0 done · 1 gate failed · 2 usage · 3 incomplete · 4 no sandbox · 5 provider stopped ·
 6 disk or damaged store · 70 a fault of h3eval's own · 75 another process holds the run. Every flag may be written with
@@ -51,7 +51,9 @@ def _run(argv: Sequence[str] | None) -> int:
     except BrokenPipeError:
         return streams.broken()
     except Exception as error:  # noqa: BLE001 - the last net: an exit code of 1 would say that a gate has failed
-        return streams.unforeseen(error)
+        if (line := extras.explained(error)) is None:
+            return streams.unforeseen(error)
+        return streams.told(MissingPackage(line))
 
 
 def _loaded(name: str) -> ModuleType:

@@ -5,6 +5,7 @@ H3evalError                 everything a user may see as one line; `exit_code` s
 │   ├── ConfigError         a configuration file or a `--flag` value
 │   ├── UnknownPlugin       no task, judge, report, suite or backend of that name
 │   ├── DataMissing         a benchmark's data is not there; says where to get it
+│   ├── MissingPackage      a package is not installed; says what installs it
 │   └── RunMismatch         the run folder belongs to another manifest
 ├── Unreadable              a judge's reply holds no verdict: becomes a Failure, never leaves a run
 ├── BackendError     (2)    an engine can't do what it is asked, or can't start
@@ -38,6 +39,10 @@ class UnknownPlugin(UsageError):
 
 class DataMissing(UsageError):
     """A data set is not there; the message says where to get it."""
+
+
+class MissingPackage(UsageError):
+    """A package is not installed; the message names the extra that brings it."""
 
 
 class RunMismatch(UsageError):

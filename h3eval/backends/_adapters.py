@@ -1,7 +1,6 @@
 """LoRA adapters: is this one that we may put on a model, and what must an engine know of it?"""
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +46,6 @@ def adapter(spec: ModelSpec) -> Adapter | None:
 
 def put_on(model: Any, chosen: Adapter) -> None:
     """Put the adapter's layers into a transformers model, not merged: as it is served. Raise BackendError."""
-    if not find_spec("peft"):
-        raise BackendError("an adapter needs one more package: pip install 'h3eval[fuse]' (peft)")
     try:
         info = model.load_adapter(str(chosen.folder))
     except (OSError, ValueError, KeyError, RuntimeError) as error:

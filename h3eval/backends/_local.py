@@ -4,7 +4,6 @@ import logging
 import os
 import re
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,9 +11,10 @@ from jinja2 import TemplateError
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from h3eval import extras
 from h3eval.backends import _adapters, _demo, _weights
 from h3eval.config import ModelSpec, read_json
-from h3eval.errors import BackendError, ConfigError
+from h3eval.errors import ConfigError
 from h3eval.types import Call, Fault, Json
 from h3eval.untrusted.messages import loading
 
@@ -91,8 +91,7 @@ class Local:
             return _weights.kinds(_weights.hub_config(model, self.revision), model)
         path = _weights.local(model, self.remote_code)
         if path.is_file():
-            if not find_spec("gguf"):
-                raise BackendError("GGUF files need one more package: pip install gguf")
+            extras.need("gguf", "accelerate", what="a GGUF file")
             return _weights.CAUSAL
         return _weights.kinds(read_json(path / "config.json"), model)
 

@@ -16,6 +16,7 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, GgufConfig
 
+from h3eval import extras
 from h3eval.backends import _adapters, _classify, _local, _weights
 from h3eval.backends._causal import Causal
 from h3eval.backends._choices import score
@@ -46,6 +47,8 @@ class Transformers:
         check_args(spec, ARGS)
         _local.quiet()
         self.model = _local.Local(spec)
+        if self.model.adapter:
+            extras.need("peft", what="an adapter")
         self.can = self.model.can
         self.rows = _local.number(spec, "batch_size")
         self.device = _device(spec)

@@ -22,13 +22,10 @@ from h3eval.terminal import PLAIN_EVERY_S, output, progress_console, say
 # Tensors are merged side by side, each on one thread. OpenBLAS reads this when it is loaded, and its own threads would
 # only spin beside ours.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-try:
-    from h3eval.merge import engine, matrices, recipe, report
-    from h3eval.merge.plan import Plan, plan
-    from h3eval.merge.shards import Output, layout
-    from h3eval.untrusted import yamls
-except ModuleNotFoundError as error:
-    raise ConfigError(f"merging needs {error.name}: pip install 'h3eval[merge]'") from error
+from h3eval.merge import engine, matrices, recipe, report
+from h3eval.merge.plan import Plan, plan
+from h3eval.merge.shards import Output, layout
+from h3eval.untrusted import yamls
 
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}

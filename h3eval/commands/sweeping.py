@@ -15,15 +15,11 @@ import yaml
 from h3eval import registry
 from h3eval.commands import children, modelpages
 from h3eval.config import read_json
-from h3eval.errors import ConfigError, H3evalError, UnknownPlugin
-
-try:
-    from h3eval.merge.front import front
-    from h3eval.merge.grid import Point, read
-except ModuleNotFoundError as error:
-    raise ConfigError(f"merging needs {error.name}: pip install 'h3eval[merge]'") from error
 from h3eval.correcting import stated_span
+from h3eval.errors import ConfigError, H3evalError, UnknownPlugin
 from h3eval.folder import RunLock
+from h3eval.merge.front import front
+from h3eval.merge.grid import Point, read
 from h3eval.terminal import output, say
 
 AXES = ("helpful", "honest", "harmless", "over_refusal")

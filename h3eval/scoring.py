@@ -371,7 +371,7 @@ def _how_made(plan: Plan) -> list[str]:
         found.append("Demo data: the few questions that ship with h3eval, not the benchmarks'.")
     short = [(task.name, mark[1]) for task in plan.tasks if (mark := cut_short(task.protocol))]
     if short:
-        names = ", ".join(name for name, _ in short)
+        names = ", ".join(dict.fromkeys(name for name, _ in short))
         most = " or ".join(map(str, sorted({tokens for _, tokens in short})))
         found.append(f"Answers were cut at {most} tokens ({names}): what would have come later was not scored.")
     return found

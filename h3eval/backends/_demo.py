@@ -12,6 +12,7 @@ import importlib
 import io
 import json
 import shutil
+import struct
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,7 +23,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import torch
 from tokenizers import pre_tokenizers
 from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
@@ -31,6 +31,8 @@ from h3eval.backends import _weights
 from h3eval.errors import BackendError
 from h3eval.text import digest
 
+BROKEN = (ValueError, LookupError, ArithmeticError, TypeError, AttributeError, RuntimeError, ImportError, struct.error)
+"""What readers of GGUF files raise where one is damaged."""
 READERS = ("gguf", "accelerate")
 """What transformers needs to read a GGUF file."""
 FORM = 1
@@ -101,9 +103,10 @@ def folder(name: str = "demo") -> Path:
     """The demo model's checkpoint folder, made now where it is not in the cache as it was made. Raise BackendError."""
     check(name)
     model = MODELS[name]
-    root = cache_root()
-    if root is None:
-        return _temporary(name, "there is no home folder for a cache")
+    cached = _weights.cache_folder()
+    if cached is None:
+        return _temporary(name, "this user has no home folder")
+    root = cached / "demo"
     try:
         root.mkdir(parents=True, exist_ok=True)
         final = root / _key(model)
@@ -116,12 +119,6 @@ def folder(name: str = "demo") -> Path:
             return root / _key(model)
         return _temporary(name, f"{root} can't be written ({error.strerror or error})")
     return final
-
-
-def cache_root() -> Path | None:
-    """Where made folders lie; None where this user has no folder for a cache at all."""
-    root = platformdirs.user_cache_path("h3eval") / "demo"
-    return root if root.is_absolute() else None
 
 
 def gguf_tokenizer(file: Path) -> Any:
@@ -217,7 +214,7 @@ def _dequantise(model: Packed, file: Path, target: Path) -> None:
         # The bars that are drawn meanwhile are not ours to switch off.
         with contextlib.redirect_stderr(io.StringIO()):
             _save(model, file, target)
-    except (ValueError, KeyError, IndexError, RuntimeError, ImportError) as error:
+    except BROKEN as error:
         raise BackendError(f"model {model.name}: {file} can't be read: {_weights.first_line(error)}") from error
     for notice in (model.home / "data").glob("NOTICE.md"):
         shutil.copy(notice, target)

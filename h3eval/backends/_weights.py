@@ -113,11 +113,22 @@ def file_hashes(files: Sequence[Path]) -> dict[Path, str]:
     They are remembered in the user's cache by path, size and time of change, so that a second run does not read
     gigabytes again.
     """
-    memory = platformdirs.user_cache_path("h3eval") / "weights.json"
+    folder = cache_folder()
+    if folder is None:
+        return {file: file_hash(file) for file in files}
+    memory = folder / "weights.json"
     known = _remembered(memory)
     hashes = {file: known.get(_stamp(file)) or file_hash(file) for file in files}
     _remember(memory, known | {_stamp(file): value for file, value in hashes.items()})
     return hashes
+
+
+def cache_folder() -> Path | None:
+    """h3eval's folder in the user's cache, made or not; None for a user who has no home at all."""
+    try:
+        return platformdirs.user_cache_path("h3eval")
+    except RuntimeError:
+        return None
 
 
 def first_line(error: BaseException) -> str:
@@ -191,9 +202,6 @@ def _remembered(memory: Path) -> dict[str, str]:
 
 def _remember(memory: Path, known: dict[str, str]) -> None:
     """Best effort: without a writable cache the files are only hashed again next time."""
-    # Without a home folder the cache's path is relative, and would be of whatever folder one stands in.
-    if not memory.is_absolute():
-        return
     temporary = memory.with_suffix(f".{os.getpid()}.tmp")
     try:
         memory.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ On small files of the same form in a package of the same name, put before whatev
 
 import shutil
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def reference(text: str) -> list[str]:
     for piece in regex.findall(r"\p{N}|[^\p{N}]+", text):
         for word in GPT2.findall(piece):
             parts = [letters[byte] for byte in word.encode()]
-            while pairs := [pair for pair in zip(parts, parts[1:], strict=False) if pair in ranks]:
+            while pairs := [pair for pair in pairwise(parts) if pair in ranks]:
                 best = min(pairs, key=ranks.__getitem__)
                 place = next(i for i in range(len(parts)) if tuple(parts[i : i + 2]) == best)
                 parts[place : place + 2] = ["".join(best)]

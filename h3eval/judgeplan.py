@@ -19,6 +19,7 @@ from h3eval.types import Backend, Failure, Json, Judge, Reading, Task, Verdict
 
 SEAT = "#"
 DEMONSTRATION = {
+    "alpaca_eval": "preferred_yes_no",
     "beaver_dam": "unsafe_yes_no",
     "md_judge": "unsafe_yes_no",
     "or_bench": "refusal_keywords",

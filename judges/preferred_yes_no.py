@@ -1,6 +1,6 @@
 """Is the answer better than the baseline's? Yes or no from any model, in our own wording, for AlpacaEval.
 
-A general judge, quick and crude. The two answers are shown in AlpacaEval's order. Not comparable with published numbers.
+A general judge, quick and crude. The two answers are shown in AlpacaEval's order. Not comparable with published ones.
 """
 
 from collections.abc import Sequence

@@ -167,7 +167,7 @@ def test_a_demo_model_fills_each_role_with_a_judge_that_it_can_be() -> None:
         judge = registry.judge(name)
         assert judge.scale == registry.judge(wanted[role]).scale
         assert judge.calls == 0 or (judge.calls == 1 and not judge.complete_reply)
-    assert set(wanted) - set(DEMONSTRATION) <= {"sandbox", "asserts", "mt_bench_pairwise"}
+    assert set(wanted) - set(DEMONSTRATION) <= {"sandbox", "asserts", "mt_bench_pairwise", "refusal_keywords"}
 
 
 def test_whoever_judges_itself_is_known_however_it_is_named() -> None:

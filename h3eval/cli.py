@@ -145,9 +145,10 @@ def _model_flags(to: argparse.ArgumentParser) -> None:
 def _judge_flag(to: argparse.ArgumentParser) -> None:
     to.add_argument(
         "--judge", action="append", default=[], metavar="ROLE=SPEC",
-        help="who judges: ROLE=[JUDGE@]BACKEND:MODEL[,key=value] or ROLE=[JUDGE@]self; JUDGE may be a rubric's "
-        ".toml file; a role given several times is a panel",
+        help="who judges: ROLE=[JUDGE@]BACKEND:MODEL[,key=value] or ROLE=[JUDGE@]self, or ROLE=demo; JUDGE may "
+        "be a rubric's .toml file; a role given several times is a panel",
     )  # fmt: skip
+    _flag(to, "--judges", choices=["demo"], help="demo: the demo model in every role that is left, as a demonstration")
     to.add_argument(
         "--unsafe-code", action="store_true", help="run the model's programs without a sandbox (with H3EVAL_UNSAFE=1)"
     )
@@ -157,6 +158,7 @@ def _judge_flag(to: argparse.ArgumentParser) -> None:
 
 def _task_flags(to: argparse.ArgumentParser) -> None:
     _choosing_flags(to)
+    _flag(to, "--max-answer-tokens", type=_count, help="cut answers at N tokens: for a first look, not for a score")
     _flag(to, "--data", choices=["demo", "real"], help="demo: the samples shipped with h3eval")
     to.add_argument("--apply-chat-template", action="store_true", help="ask lm-eval's tasks as chat")
     to.add_argument("--fewshot-as-multiturn", action="store_true", help="few-shot examples as turns of a chat")

@@ -12,6 +12,9 @@ from h3eval.subsets import marked, parted
 from h3eval.untrusted import values
 from h3eval.untrusted.messages import shown
 
+DEMO = "demo"
+DEMO_MODELS = (DEMO, "demo:base")
+"""The models that `h3eval[demo]` can read: an instruct model, and a base model."""
 RUBRIC = "rubric"
 """The judge that a .toml file in place of a judge's name is read by."""
 QUOTED = r'"(?:[^"]|"")*"'
@@ -117,8 +120,8 @@ def model_spec(text: str, flag: str, backends: list[str]) -> ModelSpec:
 
 
 def judge_spec(text: str, backends: list[str]) -> JudgeSpec:
-    """Read `ROLE=[JUDGE@]BACKEND:MODEL[,key=value...]`, `ROLE=[JUDGE@]self` or, for a judge without a
-    model, `ROLE=JUDGE`. A judge that ends in .toml is a rubric's file; it may stand in quotes."""
+    """Read `ROLE=[JUDGE@]BACKEND:MODEL[,key=value...]`, `ROLE=[JUDGE@]self`, `ROLE=[JUDGE@]demo` or, for a judge
+    without a model, `ROLE=JUDGE`. A judge that ends in .toml is a rubric's file; it may stand in quotes."""
     role, sign, rest = text.partition("=")
     if not sign or not role or not rest:
         raise ConfigError(f"--judge: {shown(text)} is not ROLE=BACKEND:MODEL; as in beaver_dam=transformers:PATH")
@@ -126,6 +129,9 @@ def judge_spec(text: str, backends: list[str]) -> JudgeSpec:
     parameters: dict[str, Any] = {}
     if judge.endswith(".toml"):
         judge, parameters = RUBRIC, read_toml(Path(judge))
+    if spec == DEMO:
+        # The engine that works everywhere.
+        spec = f"transformers:{DEMO}"
     model = model_spec(spec, f"--judge {role}", backends) if spec not in ("", "self") else None
     return JudgeSpec(role, judge, model, spec == "self", parameters)
 
@@ -141,7 +147,7 @@ def _judge_and_spec(role: str, rest: str) -> tuple[str, str]:
     # An @ may also stand in a model's name or URL: only one before the first colon names a judge.
     if at and ":" not in head:
         return head, tail
-    return ("", rest) if ":" in rest or rest == "self" else (rest, "")
+    return ("", rest) if ":" in rest or rest in ("self", DEMO) else (rest, "")
 
 
 def check_args(spec: ModelSpec, allowed: Mapping[str, str]) -> None:

@@ -13,7 +13,7 @@ from itertools import permutations
 from typing import Any, Literal
 
 from h3eval import registry
-from h3eval.config import JudgeSpec, ModelSpec
+from h3eval.config import DEMO_MODELS, JudgeSpec, ModelSpec
 from h3eval.errors import ConfigError, RunMismatch
 from h3eval.text import digest
 from h3eval.types import Backend, Failure, Json, Judge, Reading, Task, Verdict
@@ -21,6 +21,20 @@ from h3eval.types import Backend, Failure, Json, Judge, Reading, Task, Verdict
 SEAT = "#"
 MOST_ORDERED = 7
 """Keys of a table whose order is searched for: 5,040 orders."""
+DEMONSTRATION = {
+    "alpaca_eval": "preferred_yes_no",
+    "beaver_dam": "unsafe_yes_no",
+    "md_judge": "unsafe_yes_no",
+    "or_bench": "refusal_keywords",
+    "xstest": "refusal_keywords",
+    "truthfulqa_truth": "truthful_yes_no",
+    "truthfulqa_info": "informative_yes_no",
+    "halueval_wild": "no_hallucination_yes_no",
+    "honeset_honesty": "honest_yes_no",
+    "honeset_h2": "good_1_to_10",
+    "mt_bench": "good_points",
+}
+"""Who fills a role when the demo model is to judge in it: the role's own judge wants a classifier, or long replies."""
 Rule = Literal["majority", "mean"]
 
 
@@ -53,6 +67,11 @@ class JudgePlan:
         return self.judge.calls > 0
 
     @property
+    def demonstration(self) -> bool:
+        """Is the model behind it a demo model? It shows what a judged run looks like, and can't judge."""
+        return self.needs_model and self.spec.partition(":")[2].partition(",")[0] in DEMO_MODELS
+
+    @property
     def by_definition(self) -> bool:
         """Is its verdict what the score means, and no opinion?"""
         return bool(getattr(self.judge, "by_definition", False))
@@ -69,6 +88,7 @@ class JudgePlan:
             "identity": self.identity,
             "self_judged": self.self_judged,
         }
+        entry |= {"demonstration": True} if self.demonstration else {}
         return entry | ({"parameters": dict(self.parameters)} if self.parameters else {})
 
 
@@ -150,7 +170,7 @@ def alone(name: str, judge: Judge) -> dict[str, Json]:
 
 
 def _filled(seat: str, default: str, spec: JudgeSpec, engines: Mapping[str, Backend], model: ModelSpec) -> JudgePlan:
-    name = spec.judge or default
+    name = spec.judge or _default(default, spec)
     judge = registry.judge(name, spec.parameters)
     expected = registry.judge(default).scale
     if judge.scale != expected:
@@ -165,7 +185,14 @@ def _filled(seat: str, default: str, spec: JudgeSpec, engines: Mapping[str, Back
             f"without a judge's name, {spec.role}=BACKEND:MODEL"
         )
     engine = str(spec.model or model)
-    return JudgePlan(seat, judge, name, engine, dict(engines[engine].identity), spec.model is None, spec.parameters)
+    itself = engine == str(model)
+    return JudgePlan(seat, judge, name, engine, dict(engines[engine].identity), itself, spec.parameters)
+
+
+def _default(name: str, spec: JudgeSpec) -> str:
+    """The judge plug-in where `--judge` names none: the role's own, or one that the demo model can be."""
+    demo = spec.model is not None and spec.model.model in DEMO_MODELS
+    return DEMONSTRATION.get(spec.role, name) if demo else name
 
 
 def _all_different(plans: Mapping[str, JudgePlan]) -> None:

@@ -227,7 +227,8 @@ def _voice(judges: Mapping[str, Any], names: str | None) -> tuple[Json, str]:
 
 def _spoken(entry: Mapping[str, Any]) -> str:
     spec = str(entry.get("spec") or "").partition(",")[0]
-    return f"{entry['judge']} on {spec}" if spec else str(entry["judge"])
+    shown = " (demonstration)" if entry.get("demonstration") else ""
+    return f"{entry['judge']} on {spec}{shown}" if spec else str(entry["judge"])
 
 
 def _composite_column(run: Entry, composite: Mapping[str, Any]) -> Column:
@@ -247,7 +248,7 @@ def _composite_column(run: Entry, composite: Mapping[str, Any]) -> Column:
 
 def _tasks_of(name: str) -> set[str] | None:
     """The tasks that a composite names; None where it takes all there are."""
-    groups = config.composites().get(name, {}).get("groups", "primary")
+    groups = config.composites().get(name.partition(" (")[0], {}).get("groups", "primary")
     return None if isinstance(groups, str) else {part["task"] for parts in groups.values() for part in parts}
 
 

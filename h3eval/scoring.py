@@ -20,6 +20,7 @@ from h3eval.plan import Plan, from_manifest
 from h3eval.stats.composite import Part, Preset, compose, error_correlation, preset
 from h3eval.stats.estimates import nothing, proportion
 from h3eval.store import Reader, call_key
+from h3eval.subsets import cut_short
 from h3eval.types import (
     Composite,
     Estimate,
@@ -228,6 +229,7 @@ def _judges(plan: Plan, task: Task, cards: Sequence[Card]) -> dict[str, dict[str
             "wording": "official" if wordings == {"official"} else "own",
             "scale": members[0].judge.scale,
             "self_judged": any(member.self_judged for member in members),
+            **({"demonstration": True} if any(member.demonstration for member in members) else {}),
         }
     for role, entry in entries.items():
         entry["calibration"] = cardfiles.line_for(role, entries, cards)
@@ -315,7 +317,19 @@ def _composites(plan: Plan, results: Sequence[TaskResult]) -> tuple[Composite, .
         primaries[task.axis or task.dimension].append(Part(task.name, task.primary, task.protocol))
     tables = config.composites()
     wanted = [preset(name, tables[name], primaries) for name in plan.composites]
-    return tuple(compose(each, results, together(each, plan, results)) for each in wanted)
+    return tuple(_marked(compose(each, results, together(each, plan, results)), each, results) for each in wanted)
+
+
+def _marked(found: Composite, wanted: Preset, results: Sequence[TaskResult]) -> Composite:
+    """The composite, named for what keeps its number from being the real one: a demo judge, answers cut short."""
+    parts = {(part.task, part.metric) for group in wanted.groups.values() for part in group}
+    used = [(result, each) for result in results for each in result.estimates if (result.task, each.metric) in parts]
+    marks = []
+    if any(cardfiles.DEMONSTRATION in each.calibration for _, each in used):
+        marks.append("demonstration")
+    if any(cut_short(result.protocol) for result, _ in used):
+        marks.append("answers cut short")
+    return replace(found, name=f"{found.name} ({', '.join(marks)})") if marks else found
 
 
 def together(wanted: Preset, plan: Plan, results: Sequence[TaskResult]) -> dict[frozenset[str], float]:
@@ -359,9 +373,14 @@ def _question(sample: Sample) -> str:
 
 def warnings(plan: Plan, results: Sequence[TaskResult], public_nonces: bool = False) -> tuple[str, ...]:
     """What a reader must know before the numbers."""
-    found = []
+    found = _how_made(plan)
     given = {role: judge for role, judge in sorted(plan.judges.items()) if judge.identity is not None}
-    if selves := [role for role, judge in given.items() if judge.self_judged]:
+    if shown := [role for role, judge in given.items() if judge.demonstration]:
+        found.append(
+            f"A demonstration: the demo model judged ({', '.join(shown)}). It is far too small to judge: these "
+            "numbers show what a judged run looks like, not how good the model is."
+        )
+    if selves := [role for role, judge in given.items() if judge.self_judged and not judge.demonstration]:
         found.append(
             f"The model under test judged its own answers ({', '.join(selves)}). Such a judge is not to be "
             "trusted: these numbers show that the machinery works, not how good the model is."
@@ -386,6 +405,19 @@ def warnings(plan: Plan, results: Sequence[TaskResult], public_nonces: bool = Fa
         listed = ", ".join(f"{task} ({count})" for task, count in sorted(lost.items()))
         found.append(f"Some steps gave nothing and were not scored: {listed}. Bounds show what they could change.")
     return tuple(found)
+
+
+def _how_made(plan: Plan) -> list[str]:
+    """What keeps a quick run's numbers from being the benchmarks' own."""
+    found = []
+    if plan.options.get("data") == "demo":
+        found.append("Demo data: the few questions that ship with h3eval, not the benchmarks'.")
+    short = [(task.name, mark[1]) for task in plan.tasks if (mark := cut_short(task.protocol))]
+    if short:
+        names = ", ".join(dict.fromkeys(name for name, _ in short))
+        most = " or ".join(map(str, sorted({tokens for _, tokens in short})))
+        found.append(f"Answers were cut at {most} tokens ({names}): what would have come later was not scored.")
+    return found
 
 
 def _own(judge: JudgePlan) -> bool:

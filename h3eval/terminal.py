@@ -1,4 +1,4 @@
-"""What a person sees while a run works: progress with rates and time left, or plain lines."""
+"""What a person sees while a run works: how far each stage is, how long the whole may still take; or plain lines."""
 
 import sys
 import threading
@@ -11,11 +11,10 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TaskID,
-    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.segment import Segment
 from rich.text import Text
@@ -25,6 +24,8 @@ from h3eval.types import Fault
 
 PLAIN_EVERY_S = 10.0
 PIPE_WIDTH = 120
+WHOLE = "whole run"
+MEASURING = "measuring"
 
 
 class Screen(Console):
@@ -53,14 +54,26 @@ def progress_console() -> Console:
 
 
 class Rate(TextColumn):
-    """Conversations a second."""
+    """Samples a second; nothing for the whole run, whose samples are of many kinds."""
 
     def __init__(self) -> None:
         super().__init__("{task.speed}")
 
-    def render(self, task: "object") -> Text:
-        speed = getattr(task, "finished_speed", None) or getattr(task, "speed", None)
+    def render(self, task: Task) -> Text:
+        if task.description == WHOLE:
+            return Text("")
+        # Over all of the stage: what a batch has answered at once says little.
+        speed = task.completed / task.elapsed if task.elapsed else None
         return Text(f"{speed:.1f}/s" if speed else "–/s", style="dim")
+
+
+class Done(MofNCompleteColumn):
+    """Samples done of all; of the whole run, the share of its work."""
+
+    def render(self, task: Task) -> Text:
+        if task.description == WHOLE:
+            return Text(f"{task.completed:.0%}", style="progress.percentage")
+        return super().render(task)
 
 
 class BarMeter:
@@ -69,17 +82,17 @@ class BarMeter:
     def __init__(self) -> None:
         self.progress = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TaskProgressColumn(),
+            BarColumn(bar_width=24),
+            Done(),
             Rate(),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("[red]{task.fields[failed]}[/red]"),
+            TextColumn("[red]{task.fields[failed]}[/red]{task.fields[left]}"),
             console=progress_console(),
         )
         self.bars: dict[str, TaskID] = {}
         self.failed: dict[str, int] = {}
+        self.began = time.monotonic()
+        self.share, self.words = 0.0, MEASURING
 
     def __enter__(self) -> "BarMeter":
         self.progress.start()
@@ -90,7 +103,24 @@ class BarMeter:
 
     def begin(self, stage: str, total: int) -> None:
         self.failed[stage] = 0
-        self.bars[stage] = self.progress.add_task(stage, total=total, failed="")
+        # The whole run's bar stays below the stages'.
+        if WHOLE in self.bars:
+            self.progress.remove_task(self.bars.pop(WHOLE))
+        self.bars[stage] = self.progress.add_task(stage, total=total, failed="", left="")
+        self.outlook(self.share, self.words)
+
+    def say(self, line: str) -> None:
+        """A line above the bars."""
+        self.progress.console.print(Text(line), soft_wrap=True)
+
+    def outlook(self, share: float, words: str) -> None:
+        """How much of the whole run's work is behind, and how long the rest may take."""
+        self.share, self.words = share, words
+        if WHOLE not in self.bars:
+            made = self.progress.add_task(WHOLE, total=1.0, failed="", left="")
+            self.progress.tasks[-1].start_time = self.began
+            self.bars[WHOLE] = made
+        self.progress.update(self.bars[WHOLE], completed=share, left=f"time left: {words}" if share < 1 else "")
 
     def step(self, stage: str, fault: Fault | None) -> None:
         if fault:
@@ -119,6 +149,8 @@ class LineMeter:
 
     counts: dict[str, Count] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    left: str = ""
+    """Of the whole run, in words; empty until somebody knows."""
 
     def __enter__(self) -> "LineMeter":
         return self
@@ -142,13 +174,20 @@ class LineMeter:
     def end(self, stage: str) -> None:
         self._tell(stage, self.counts[stage])
 
+    def say(self, line: str) -> None:
+        """A line among the others."""
+        say(line)
+
+    def outlook(self, share: float, words: str) -> None:
+        """How much of the whole run's work is behind, and how long the rest may take."""
+        self.left = f"; whole run {share:.0%}, time left: {words}" if share < 1 else ""
+
     def _tell(self, stage: str, count: Count) -> None:
         count.told = time.monotonic()
         spent = max(count.told - count.began, 1e-9)
         rate = count.done / spent
-        left = f", {max(0, count.total - count.done) / rate:.0f} s left" if rate and count.done < count.total else ""
         failed = f", {count.failed} failed" if count.failed else ""
-        say(f"{stage}: {count.done}/{count.total}, {rate:.1f}/s{left}{failed}")
+        say(f"{stage}: {count.done}/{count.total}, {rate:.1f}/s{failed}{self.left}")
 
 
 def meter() -> BarMeter | LineMeter:

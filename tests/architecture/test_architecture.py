@@ -37,7 +37,7 @@ LAYERS = [
     {"scoring"},
     {"columns", "written"},
     {"correcting", "cardparts"},
-    {"cards", "frames", "pipeline", "importers", "terminal", "pairing"},
+    {"cards", "frames", "pipeline", "progress", "importers", "terminal", "pairing"},
     {"gating", "itemscores", "transporting"},
     {"leaderboard", "flips"},
     {"nightly"},

@@ -39,9 +39,9 @@ ROLES = ("alpaca_eval", "mt_bench", "halueval_wild", "honeset_honesty", "honeset
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo model with a chat template, which it has not of its own."""
+    """The base model with a chat template, which it has not of its own."""
     folder = tmp_path_factory.mktemp("serve") / "model"
-    shutil.copytree(_demo.folder(), folder)
+    shutil.copytree(_demo.folder("demo:base"), folder)
     (folder / "chat_template.jinja").write_text(TEMPLATE)
     return folder
 

@@ -41,7 +41,7 @@ def ill_formed(sample: Sample) -> object:
     """What is no text in a sample's prompt and choices; None where all is. A hub's null is such a thing."""
     messages = () if isinstance(sample.prompt, str) else sample.prompt
     texts = [*(message["content"] for message in messages), *sample.choices]
-    if isinstance(sample.prompt, str | tuple) and all(isinstance(text, str) for text in texts):
+    if isinstance(sample.prompt, str | tuple | list) and all(isinstance(text, str) for text in texts):
         return None
     return next((text for text in texts if not isinstance(text, str)), sample.prompt) or "nothing"
 

@@ -21,8 +21,14 @@ def loaded(folder: Path, dtype: torch.dtype, kind: Any = AutoModelForCausalLM, *
     leaves out what it has no place for, starts at random what is missing, and warns."""
     try:
         with quiet():
+            # Other shapes are told by name in the account, and refused below.
             model, info = kind.from_pretrained(
-                folder, dtype=dtype, output_loading_info=True, use_safetensors=True, **more
+                folder,
+                dtype=dtype,
+                output_loading_info=True,
+                use_safetensors=True,
+                ignore_mismatched_sizes=True,
+                **more,
             )
     except (*REFUSALS, OSError, ImportError) as error:
         raise ConfigError(f"{folder}: transformers can't load it: {' '.join(str(error).split())[:400]}") from error
@@ -35,10 +41,18 @@ def loaded(folder: Path, dtype: torch.dtype, kind: Any = AutoModelForCausalLM, *
         "mismatched_keys": "config.json wants another shape of",
         "error_msgs": "transformers reports",
     }.items():
-        if found := sorted(map(str, info.get(key) or ())):
+        if found := sorted(map(_named, info.get(key) or ())):
             more_of = f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
             raise ConfigError(f"{folder}: {says} {', '.join(found[:SHOWN])}{more_of}")
     return model.eval()
+
+
+def _named(entry: Any) -> str:
+    """A tensor of transformers' account: its name, or its name and both shapes."""
+    if not isinstance(entry, tuple):
+        return str(entry)
+    name, *shapes = entry
+    return f"{name} ({' and '.join(str(tuple(each)) for each in shapes)})"
 
 
 @contextmanager

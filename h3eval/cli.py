@@ -391,7 +391,6 @@ def _share(text: str) -> float:
 
 def _folder(text: str) -> Path:
     folder = Path(text)
-    # Path("") would be the current folder.
     if not text.strip() or not folder.is_dir():
         raise argparse.ArgumentTypeError(f"{text}: no such folder")
     return folder

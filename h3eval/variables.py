@@ -11,8 +11,8 @@ from h3eval.errors import ConfigError
 PREFIX = "H3EVAL_"
 NAMES = {"--data-dir": ("H3EVAL_DATA", "H3EVAL_DATA_DIR"), "--data": ("H3EVAL_DATA_KIND",)}
 """Flags whose variable is not named after them: the folder is what people mean by H3EVAL_DATA."""
-OTHERS = frozenset({"H3EVAL_UNSAFE", "H3EVAL_TEST_DATA", "H3EVAL_UPDATE_GOLDEN"})
-"""Variables that stand for no flag: consent to run without a sandbox, and what our own tests read."""
+OTHERS = frozenset({"H3EVAL_UNSAFE", "H3EVAL_SECRET", "H3EVAL_TEST_DATA", "H3EVAL_UPDATE_GOLDEN"})
+"""Variables that stand for no flag: consent to run without a sandbox, new runs' secret, and what our tests read."""
 HINTS = {"H3EVAL_DATA": "it names the folder with local copies of the data; the shipped samples: --data demo"}
 
 

@@ -23,7 +23,9 @@ class Preferred(OwnYesNo):
         first, second = pair.shown(sample, generation)
         values = {"question": question(sample), "first": first, "second": second}
         sign = nonce(self.template, *values.values())
-        return (Request("complete", self.prompt.filled(**values, nonce=sign), max_tokens=1, top_logprobs=20),)
+        return (
+            Request("complete", self.prompt.filled(**values, nonce=sign), max_tokens=1, top_logprobs=20, nonce=sign),
+        )
 
     def read(self, sample: Sample, generation: Generation, replies: tuple[Reply, ...]) -> Reading:
         if pair.identical(sample, generation):

@@ -34,6 +34,7 @@ LAYERS = [
     {"judgeplan"},
     {"labels", "confidence", "otherwise", "canaries", "cardfiles"},
     {"engines", "conversation", "plan"},
+    {"caveats"},
     {"scoring"},
     {"columns", "written"},
     {"correcting", "cardparts"},

@@ -22,6 +22,7 @@ OURS = {
     "h3eval/sandbox/inside.py": "runs in the jail, where h3eval is not",
     "h3eval/sandbox/evalplus.py": "a cache of our own",
     "h3eval/backends/sandbox.py": "what our own judge packed",
+    "h3eval/backends/_demo.py": "the record of a cache of our own",
     "h3eval/backends/_weights.py": "a cache of our own",
     "h3eval/fusion/folders.py": "what was just written as JSON, to compare",
     "h3eval/fusion/ensembles.py": "our own record of an ensemble",

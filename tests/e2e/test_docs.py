@@ -260,7 +260,9 @@ PARSED_ONLY = {
     "import": "needs other tools' files; tests/differential has them",
 }  # fmt: skip
 """Why the other commands are parsed, and not run; tests/e2e has runs of each."""
-ELSEWHERE = re.compile(r"site/table3|runs/\*/|table3\.csv|--card|card\.json|labels|FILE|RUN|NAME")
+ELSEWHERE = re.compile(
+    r"\bNEW\b|\bOLD\b|\w@\w+:|site/table3|runs/\*/|table3\.csv|--card|card\.json|labels|FILE|RUN|NAME"
+)
 
 
 def test_every_command_is_run_or_says_why_not() -> None:

@@ -30,7 +30,7 @@ def main() -> None:
     if options.worker:
         Path(options.worker).write_text(json.dumps(peer(options), default=str))
         return
-    model = _demo.folder()
+    model = _demo.folder("demo:base")
     limits = {"gsm8k": options.gsm8k, "arc_challenge": options.arc}
     rows = [["task", "items", "metric", "h3eval", "lm-eval", "h3eval, s", "lm-eval, s", "ratio"]]
     with tempfile.TemporaryDirectory() as folder:

@@ -36,7 +36,7 @@ def main() -> None:
         results = {"ours": ours, "lm_eval": lm_eval}[options.worker](options)
         Path(options.out).write_text(json.dumps(results))
         return
-    _demo.folder()
+    _demo.folder("demo:base")
     if options.items:
         scoring(options)
     if options.generate:
@@ -101,7 +101,7 @@ def run(options: argparse.Namespace, worker: str, job: str, size: str) -> tuple[
 
 def ours(options: argparse.Namespace) -> list[Any]:
     """h3eval's results, in the order of the questions."""
-    engine = Transformers(ModelSpec("transformers", "demo", {"batch_size": options.batch_size, "device": "cpu"}))
+    engine = Transformers(ModelSpec("transformers", "demo:base", {"batch_size": options.batch_size, "device": "cpu"}))
     if options.job == "score":
         requests = [Request("loglikelihood", a, continuation=b) for a, b in choices(options)]
     else:
@@ -117,7 +117,7 @@ def lm_eval(options: argparse.Namespace) -> list[Any]:
     """lm-eval's results, in the order of the questions."""
     torch.set_grad_enabled(False)
     size = int(options.batch_size)
-    model = HFLM(pretrained=str(_demo.folder()), dtype="float32", device="cpu", batch_size=size)
+    model = HFLM(pretrained=str(_demo.folder("demo:base")), dtype="float32", device="cpu", batch_size=size)
     if options.job == "score":
         asked = [Instance("loglikelihood", {}, pair, place) for place, pair in enumerate(choices(options))]
         return model.loglikelihood(asked)

@@ -250,7 +250,7 @@ def main() -> None:
     parser.add_argument("--hash", action="store_true", help="have h3eval hash its inputs anew each time")
     parser.add_argument("--large", type=float, metavar="GB", help="also merge synthetic models of so many GB together")
     args = parser.parse_args()
-    args.model = args.model or Path(_demo.folder())
+    args.model = args.model or Path(_demo.folder("demo:base"))
     with tempfile.TemporaryDirectory(dir=args.work) as work:
         if args.methods != "none":
             compare(args, Path(work))

@@ -25,7 +25,8 @@ from _measure import bytecode, h3eval, measure, table
 
 from h3eval.errors import NoSandbox
 from h3eval.sandbox.evalplus import LEAST_S
-from h3eval.sandbox.runner import Jail, Job
+from h3eval.sandbox.jobs import Job
+from h3eval.sandbox.runner import Jail
 from h3eval.sandbox.tiers import NAMES, UNSAFE, tier
 
 SETS = {"humaneval": ("humaneval_plus", "HumanEvalPlus"), "mbpp": ("mbpp_plus", "MbppPlus")}

@@ -19,6 +19,8 @@ NEEDED = ("schema_version", "role", "voice", "line")
 FILES = ("file", "files")
 """Parts of an imported judge's identity that say where its judgments came from, not who judged."""
 UNCALIBRATED = "uncalibrated"
+DEMONSTRATION = "demonstration: the demo model judges"
+"""What stands beside every number of such a judge."""
 Card = Mapping[str, Any]
 
 
@@ -58,6 +60,11 @@ def line_for(role: str, judges: Mapping[str, Mapping[str, Json]], cards: Sequenc
 
     Empty for a judge whose verdict is what the score means: people's labels are not what it could be wrong by.
     """
+    shown = f"{DEMONSTRATION}; " if judges[role].get("demonstration") else ""
+    return shown + _line(role, judges, cards)
+
+
+def _line(role: str, judges: Mapping[str, Mapping[str, Json]], cards: Sequence[Card]) -> str:
     mine = voice(role, judges)
     if found := [card["line"] for card in cards if card["voice"] == mine]:
         return str(found[-1])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from h3eval import cardfiles
+from h3eval import answered, cardfiles
 from h3eval.canaries import CANARY
 from h3eval.cardparts import (
     Read,
@@ -71,7 +71,9 @@ def card(run: Run, plan: Plan, role: str, labels: Labels) -> dict[str, Json]:
         "needs": needs(*read.columns()),
         "scores": [_correction(*each) for each in measured],
     }
-    made["warnings"] = list(_warnings(made))
+    seats = run.manifest.get("answered_by", {}).items()
+    ours = {seat: entry for seat, entry in seats if seat.partition(SEAT)[0] == task_role}
+    made["warnings"] = [*answered.warnings(ours), *_warnings(made)]
     found: dict[str, Json] = _finite({**made, "line": line(made)})
     return found
 

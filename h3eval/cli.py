@@ -3,41 +3,57 @@
 import argparse
 import gc
 import importlib
-import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 
-from h3eval import registry
-from h3eval.errors import H3evalError
+from h3eval import extras, registry, streams, variables
+from h3eval.errors import H3evalError, MissingPackage
 
 EPILOG = """exit codes: 0 done · 1 gate failed · 2 usage · 3 incomplete · 4 no sandbox · 5 provider stopped ·
-6 disk or damaged store · 75 another process holds the run. Every flag may be written with - or _; one that takes a
-single value has an environment variable H3EVAL_<FLAG>."""
+6 disk or damaged store · 70 a fault of h3eval's own · 75 another process holds the run. Every flag may be written with
+- or _; a flag whose help ends with a variable, as [H3EVAL_MODEL], takes its value from there where it is not given."""
+
+
+VARIABLES: set[str] = set()
+"""All that the flags of all commands may be given in."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
+    streams.prepare()
+    try:
+        return streams.flushed(_run(argv))
+    except SystemExit:
+        # Of argparse: help, or a flag that is not understood.
+        streams.flushed(0)
+        raise
+
+
+def _run(argv: Sequence[str] | None) -> int:
     arguments = [_dashed(argument) for argument in (sys.argv[1:] if argv is None else argv)]
     try:
         args = parser().parse_args(arguments)
+        for told in variables.unread(frozenset(VARIABLES)):
+            print(f"h3eval: {told}", file=sys.stderr)
         for folder in getattr(args, "include_path", None) or ():
             registry.include(folder)
         module, _, function = args.command.partition(":")
         command: Callable[[argparse.Namespace], int] = getattr(_loaded(f"h3eval.commands.{module}"), function)
         return command(args)
     except H3evalError as error:
-        print(f"h3eval: {error}", file=sys.stderr)
-        return error.exit_code
+        return streams.told(error)
     except KeyboardInterrupt:
-        print("h3eval: stopped", file=sys.stderr)
+        streams.tell("stopped")
         return 130
     except BrokenPipeError:
-        # The reader has gone (`| head`); Python must not complain about it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+        return streams.broken()
+    except Exception as error:  # noqa: BLE001 - the last net: an exit code of 1 would say that a gate has failed
+        if (line := extras.explained(error)) is None:
+            return streams.unforeseen(error)
+        return streams.told(MissingPackage(line))
 
 
 def _loaded(name: str) -> ModuleType:
@@ -99,10 +115,8 @@ def _command(
 
 def _flag(to: argparse.ArgumentParser, name: str, **keys: object) -> None:
     """A flag whose default is its environment variable, where that is set."""
-    variable = "H3EVAL_" + name.lstrip("-").replace("-", "_").upper()
-    if variable in os.environ and keys.get("action") is None:
-        keys = {**keys, "default": os.environ[variable], "required": False}
-    to.add_argument(name, **keys)  # type: ignore[arg-type]
+    VARIABLES.update(variables.names(name))
+    to.add_argument(name, **variables.applied(name, keys))
 
 
 def _running(commands: "Commands[argparse.ArgumentParser]") -> None:
@@ -131,9 +145,10 @@ def _model_flags(to: argparse.ArgumentParser) -> None:
 def _judge_flag(to: argparse.ArgumentParser) -> None:
     to.add_argument(
         "--judge", action="append", default=[], metavar="ROLE=SPEC",
-        help="who judges: ROLE=[JUDGE@]BACKEND:MODEL[,key=value] or ROLE=[JUDGE@]self; JUDGE may be a rubric's "
-        ".toml file; a role given several times is a panel",
+        help="who judges: ROLE=[JUDGE@]BACKEND:MODEL[,key=value] or ROLE=[JUDGE@]self, or ROLE=demo; JUDGE may "
+        "be a rubric's .toml file; a role given several times is a panel",
     )  # fmt: skip
+    _flag(to, "--judges", choices=["demo"], help="demo: the demo model in every role that is left, as a demonstration")
     to.add_argument(
         "--unsafe-code", action="store_true", help="run the model's programs without a sandbox (with H3EVAL_UNSAFE=1)"
     )
@@ -142,17 +157,22 @@ def _judge_flag(to: argparse.ArgumentParser) -> None:
 
 
 def _task_flags(to: argparse.ArgumentParser) -> None:
-    _flag(to, "--suite", help="a suite's name or .toml file (see h3eval ls suites)")
-    _flag(to, "--tasks", help="NAME[/PROTOCOL],... (see h3eval ls tasks)")
-    _flag(to, "--limit", type=_limit, help="first N samples of each task, or a share below 1")
-    _flag(to, "--data-dir", type=_folder, default=os.environ.get("H3EVAL_DATA"), help="local copies of the data")
+    _choosing_flags(to)
+    _flag(to, "--max-answer-tokens", type=_count, help="cut answers at N tokens: for a first look, not for a score")
     _flag(to, "--data", choices=["demo", "real"], help="demo: the samples shipped with h3eval")
-    _flag(to, "--num-fewshot", type=int, help="examples in the prompt, for lm-eval's tasks")
     to.add_argument("--apply-chat-template", action="store_true", help="ask lm-eval's tasks as chat")
     to.add_argument("--fewshot-as-multiturn", action="store_true", help="few-shot examples as turns of a chat")
     _flag(to, "--system-instruction", help="system message for lm-eval's tasks")
     _flag(to, "--seed", type=int, help="seed of sampled answers, for lm-eval's tasks; other protocols fix theirs")
     _flag(to, "--out", help="run folder (default: one under runs/ that the same command finds again)")
+
+
+def _choosing_flags(to: argparse.ArgumentParser) -> None:
+    _flag(to, "--suite", help="a suite's name or .toml file (see h3eval ls suites)")
+    _flag(to, "--tasks", help="NAME[/PROTOCOL],... (see h3eval ls tasks)")
+    _flag(to, "--limit", type=_limit, help="first N samples of each task, or a share below 1")
+    _flag(to, "--data-dir", type=_folder, help="local copies of the data")
+    _flag(to, "--num-fewshot", type=int, help="examples in the prompt, for lm-eval's tasks")
 
 
 def _report_flags(to: argparse.ArgumentParser) -> None:
@@ -234,8 +254,13 @@ def _looking(commands: "Commands[argparse.ArgumentParser]") -> None:
     show = _command(commands, "show", "showing:show", "all about one plug-in or run")
     show.add_argument("kind", choices=["task", "judge", "report", "backend", "suite", "composite", "run"])
     show.add_argument("name", help="plug-in name, or run folder")
-    _command(commands, "doctor", "showing:doctor", "what works on this machine")
-    for each in (ls, show):
+    doctor = _command(commands, "doctor", "showing:doctor", "what works on this machine, and where data is (--data)")
+    doctor.add_argument(
+        "--data", nargs="?", const="asked", choices=["demo", "real", "asked"], metavar="demo|real",
+        help="say what each task would load, and from where; choose tasks as for h3eval run, or all are looked at",
+    )  # fmt: skip
+    _choosing_flags(doctor)
+    for each in (ls, show, doctor):
         each.add_argument("--include-path", action="append", type=Path, default=[])
 
 
@@ -295,11 +320,18 @@ def _merging(commands: "Commands[argparse.ArgumentParser]") -> None:
     merge.add_argument("--dtype", help="bfloat16, float16 or float32 (default: the base's)")
     merge.add_argument("--tokenizer", help="whose tokenizer: base, or a model's name")
     merge.add_argument("--embeddings", help="where vocabularies differ: refuse, intersect or base")
+    merge.add_argument(
+        "--allow", action="append", metavar="NAME", help="merge in spite of this difference; refusals name them"
+    )
     merge.add_argument("--shard-size", help="largest weights file, as 5GB (default: as the base's)")
     _flag(merge, "--threads", type=_count, help="processors to use (default: all); the result is the same")
     merge.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto",
         help="where tsvm and r_tsvm decompose matrices (default: a GPU if there is one)",
+    )  # fmt: skip
+    merge.add_argument(
+        "--check", action="store_true",
+        help="load the result with transformers before it gets its name, and compare its logits with its parents'",
     )  # fmt: skip
     merge.add_argument("--no-page", action="store_true", help="write no merge_report.html (h3eval report DIR does)")
     merge.add_argument("--dry-run", action="store_true", help="check everything, and say what would be done")
@@ -359,7 +391,7 @@ def _share(text: str) -> float:
 
 def _folder(text: str) -> Path:
     folder = Path(text)
-    if not folder.is_dir():
+    if not text.strip() or not folder.is_dir():
         raise argparse.ArgumentTypeError(f"{text}: no such folder")
     return folder
 

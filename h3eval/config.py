@@ -1,7 +1,6 @@
 """What the user asked for, checked: model specs, judge specs, suites. Loads no model."""
 
-import json
-import tomllib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files as package_files
@@ -10,22 +9,33 @@ from typing import Any
 
 from h3eval.errors import ConfigError, UnknownPlugin
 from h3eval.subsets import marked, parted
+from h3eval.untrusted import values
+from h3eval.untrusted.messages import shown
 
+DEMO = "demo"
+DEMO_MODELS = (DEMO, "demo:base")
+"""The models that `h3eval[demo]` can read: an instruct model, and a base model."""
 RUBRIC = "rubric"
 """The judge that a .toml file in place of a judge's name is read by."""
+QUOTED = r'"(?:[^"]|"")*"'
+START = re.compile(rf'({QUOTED}(?=,|\Z)|(?!")[^,]*)')
+"""A spec's model, in quotes or up to a comma."""
+PAIR = re.compile(rf'\s*([^,="]*[^\s,="][^,="]*)=({QUOTED}(?=,|\Z)|(?!")[^,]*)')
+NAMED = re.compile(rf"({QUOTED})(?:@(.*))?", re.DOTALL)
 SUITE_KEYS: dict[str, type] = {"about": str, "tasks": list, "composites": list, "limit": int, "sample_seed": int}
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """A model and the engine that runs it: `backend:model,key=value,...`."""
+    """A model and the engine that runs it: `backend:model,key=value,...`; as text, it can be read again."""
 
     backend: str
     model: str
     args: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return ",".join([f"{self.backend}:{self.model}", *(f"{k}={v}" for k, v in self.args.items())])
+        args = (f"{key}={quoted(value) if value else ''}" for key, value in self.args.items())
+        return ",".join([f"{self.backend}:{quoted(self.model)}", *args])
 
 
 @dataclass(frozen=True)
@@ -53,42 +63,91 @@ class Suite:
     composites: tuple[str, ...]
 
 
+def quoted(text: str) -> str:
+    """A part of a spec as it is read again: in quotes where a comma needs them, each quote inside doubled."""
+    return '"' + text.replace('"', '""') + '"' if "," in text or text.startswith('"') or not text else text
+
+
+def unquoted(text: str) -> str:
+    """What stands in quotes, or the text itself."""
+    return text[1:-1].replace('""', '"') if text.startswith('"') else text
+
+
 def key_values(text: str, flag: str) -> dict[str, str]:
-    """`a=1,b=2` as a dictionary. Raise ConfigError for a part without a key."""
-    pairs = [part.partition("=") for part in text.split(",") if part]
-    for key, sign, value in pairs:
-        if not key or not sign:
-            raise ConfigError(f"{flag}: {key + sign + value!r} is not KEY=VALUE")
-    return {key.strip(): value for key, _, value in pairs}
+    """`a=1,b="2,3"` as a dictionary. Raise ConfigError for a part without a key, or a key that comes twice."""
+    found: dict[str, str] = {}
+    while text := text.lstrip(","):
+        pair = PAIR.match(text)
+        if pair is None:
+            open_ = '; a quote is open: one inside a value is doubled, as in ""' if '"' in text else ""
+            raise ConfigError(f"{flag}: {shown(text.partition(',')[0])} is not KEY=VALUE{open_}")
+        key = pair[1].strip()
+        if key in found:
+            raise ConfigError(f"{flag}: {key} comes twice")
+        found[key] = unquoted(pair[2])
+        text = text[pair.end() :]
+    return found
+
+
+def path_and_values(text: str, flag: str) -> tuple[str, dict[str, str]]:
+    """`PATH,key=value`: the path may stand in quotes. Raise ConfigError.
+
+    A shell takes quotes away: an unquoted path with a comma is still known where it is there.
+    """
+    start = START.match(text)
+    if start is None:
+        raise ConfigError(f'{flag}: {shown(text)}: a quote is open, or something follows it; one inside is doubled: ""')
+    model, rest = start[1], text[start.end() :].removeprefix(",")
+    try:
+        return unquoted(model), key_values(rest, flag)
+    except ConfigError as error:
+        while not model.startswith('"') and rest:
+            part, _, rest = rest.partition(",")
+            model = f"{model},{part}"
+            if Path(model).exists():
+                return model, key_values(rest, flag)
+        raise ConfigError(f'{error}; a path with a comma stands in quotes: "PATH",key=value') from error
 
 
 def model_spec(text: str, flag: str, backends: list[str]) -> ModelSpec:
     """Read `backend:model,key=value`. Raise ConfigError naming the flag and the backends."""
     backend, sign, rest = text.partition(":")
-    model, _, args = rest.partition(",")
-    if not sign or backend not in backends or not model:
+    model, args = path_and_values(rest, flag) if sign and backend in backends else ("", {})
+    if not model:
         known = ", ".join(backends)
-        raise ConfigError(f"{flag}: {text!r} is not BACKEND:MODEL[,key=value...]; backends: {known}")
-    return ModelSpec(backend, model, key_values(args, flag))
+        raise ConfigError(f"{flag}: {shown(text)} is not BACKEND:MODEL[,key=value...]; backends: {known}")
+    return ModelSpec(backend, model, args)
 
 
 def judge_spec(text: str, backends: list[str]) -> JudgeSpec:
-    """Read `ROLE=[JUDGE@]BACKEND:MODEL[,key=value...]`, `ROLE=[JUDGE@]self` or, for a judge without a
-    model, `ROLE=JUDGE`. A judge that ends in .toml is a rubric's file."""
+    """Read `ROLE=[JUDGE@]BACKEND:MODEL[,key=value...]`, `ROLE=[JUDGE@]self`, `ROLE=[JUDGE@]demo` or, for a judge
+    without a model, `ROLE=JUDGE`. A judge that ends in .toml is a rubric's file; it may stand in quotes."""
     role, sign, rest = text.partition("=")
     if not sign or not role or not rest:
-        raise ConfigError(f"--judge: {text!r} is not ROLE=BACKEND:MODEL; as in beaver_dam=transformers:PATH")
-    head, at, tail = rest.partition("@")
-    # An @ may also stand in a model's name or URL: only one before the first colon names a judge.
-    if at and ":" not in head:
-        judge, spec = head, tail
-    else:
-        judge, spec = ("", rest) if ":" in rest or rest == "self" else (rest, "")
+        raise ConfigError(f"--judge: {shown(text)} is not ROLE=BACKEND:MODEL; as in beaver_dam=transformers:PATH")
+    judge, spec = _judge_and_spec(role, rest)
     parameters: dict[str, Any] = {}
     if judge.endswith(".toml"):
         judge, parameters = RUBRIC, read_toml(Path(judge))
+    if spec == DEMO:
+        # The engine that works everywhere.
+        spec = f"transformers:{DEMO}"
     model = model_spec(spec, f"--judge {role}", backends) if spec not in ("", "self") else None
     return JudgeSpec(role, judge, model, spec == "self", parameters)
+
+
+def _judge_and_spec(role: str, rest: str) -> tuple[str, str]:
+    """Who judges, and by which model; each may be empty."""
+    if rest.startswith('"'):
+        named = NAMED.fullmatch(rest)
+        if named is None:
+            raise ConfigError(f"--judge {role}: {shown(rest)}: after a judge's file in quotes comes @, or nothing")
+        return unquoted(named[1]), named[2] or ""
+    head, at, tail = rest.partition("@")
+    # An @ may also stand in a model's name or URL: only one before the first colon names a judge.
+    if at and ":" not in head:
+        return head, tail
+    return ("", rest) if ":" in rest or rest in ("self", DEMO) else (rest, "")
 
 
 def check_args(spec: ModelSpec, allowed: Mapping[str, str]) -> None:
@@ -159,18 +218,12 @@ def composites() -> dict[str, dict[str, Any]]:
 
 def read_toml(file: Path) -> dict[str, Any]:
     """A TOML file. Raise ConfigError naming the file, and the line of a mistake."""
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigError(f"{file}: {error}") from error
+    return values.toml_file(file)
 
 
 def read_json(file: Path) -> dict[str, Any]:
     """A JSON object. Raise ConfigError naming the file."""
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{file}: can't be read as JSON: {str(error).splitlines()[0]}") from error
+    value = values.json_file(file)
     if not isinstance(value, dict):
         raise ConfigError(f"{file}: expected a JSON object")
     return value
@@ -182,4 +235,4 @@ def check_table(where: str, table: Mapping[str, Any], allowed: Mapping[str, type
         if key not in allowed:
             raise ConfigError(f"{where}: unknown key {key!r} (allowed: {', '.join(allowed)})")
         if not isinstance(value, allowed[key]) or (isinstance(value, bool) and allowed[key] is int):
-            raise ConfigError(f"{where}: {key} = {value!r}: expected a {allowed[key].__name__}")
+            raise ConfigError(f"{where}: {key} = {shown(value)}: expected a {allowed[key].__name__}")

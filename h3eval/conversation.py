@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
+from h3eval.nonces import nonce_for, sealed
 from h3eval.types import Call, Fault, Json, Reply, Request, Sample, Task
 
 Lookup = Callable[[Sequence[bytes]], Mapping[bytes, Reply | Fault]]
@@ -32,6 +33,8 @@ class Conversation:
     calls: tuple[Call, ...] = ()
     answers: dict[bytes, Reply | Fault] = field(default_factory=dict)
     turn: int = 0
+    secret: bytes | None = field(default=None, repr=False)
+    """The run's, which requests' nonces are made from."""
 
     @property
     def pending(self) -> list[Call]:
@@ -59,14 +62,22 @@ class Conversation:
     def hear(self, answers: Mapping[bytes, Reply | Fault]) -> bool:
         """Take answers of this turn; true when the turn is complete and the next may be asked."""
         self.answers.update((call.key, answers[call.key]) for call in self.calls if call.key in answers)
-        replies = [self.answers.get(call.key) for call in self.calls]
-        heard = tuple(reply for reply in replies if isinstance(reply, Reply))
+        replies = [(call, self.answers.get(call.key)) for call in self.calls]
+        heard = tuple(self._told(call, reply) for call, reply in replies if isinstance(reply, Reply))
         if not self.calls or len(heard) < len(self.calls):
             return False
         self.replies += heard
         self.calls = ()
         self.turn += 1
         return True
+
+    def sent(self, call: Call) -> Call:
+        """One of the calls as an engine gets it."""
+        return sealed(call, self.secret)
+
+    def _told(self, call: Call, reply: Reply) -> Reply:
+        """The reply with the nonce that was sent."""
+        return replace(reply, nonce=nonce_for(self.secret, call.request)) if call.request.nonce else reply
 
     def _tagged(self, request: Request) -> Request:
         if self.tag is None:

@@ -56,10 +56,17 @@ def _wrong(raw: Estimate, cols: Columns, elsewhere: bool) -> str:
 
 def span(metric: Metric, judged: Floats) -> tuple[float, float]:
     """The ends of the metric's scale, as its own bounds tell for one scored and one failed item."""
-    value = float(judged[~np.isnan(judged)][0])
+    stated = stated_span(metric, float(judged[~np.isnan(judged)][0]))
+    if stated is None:
+        return UNIT if ((judged >= 0) & (judged <= 1) | np.isnan(judged)).all() else (-math.inf, math.inf)
+    return stated
+
+
+def stated_span(metric: Metric, value: float) -> tuple[float, float] | None:
+    """The same, for one item's score; None where the metric's scale has no ends."""
     found = metric.aggregate(metric.name, [(value, 0.0) if metric.clustered else value], 1)
     if found.bounds is None:
-        return UNIT if ((judged >= 0) & (judged <= 1) | np.isnan(judged)).all() else (-math.inf, math.inf)
+        return None
     factor = 100.0 if found.unit == "percent" else 1.0
     low, high = (2 * end / factor - value for end in found.bounds)
     return low, high

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from h3eval import registry
 from h3eval.budget import Budget
-from h3eval.config import ModelSpec, key_values, model_spec
+from h3eval.config import START, ModelSpec, key_values, model_spec, unquoted
 from h3eval.errors import ConfigError
 from h3eval.types import Backend
 
@@ -28,7 +28,7 @@ def resolve(model: str, backend: str | None, args: str) -> ModelSpec:
         chosen = backend or default_backend()
         if chosen not in backends:
             raise ConfigError(f"--backend: {registry.unknown('backend', chosen, backends)}")
-        spec = ModelSpec(chosen, model)
+        spec = ModelSpec(chosen, unquoted(model) if START.fullmatch(model) else model)
     return replace(spec, args={**spec.args, **key_values(args, "--model_args")})
 
 

@@ -5,6 +5,7 @@ H3evalError                 everything a user may see as one line; `exit_code` s
 │   ├── ConfigError         a configuration file or a `--flag` value
 │   ├── UnknownPlugin       no task, judge, report, suite or backend of that name
 │   ├── DataMissing         a benchmark's data is not there; says where to get it
+│   ├── MissingPackage      a package is not installed; says what installs it
 │   └── RunMismatch         the run folder belongs to another manifest
 ├── Unreadable              a judge's reply holds no verdict: becomes a Failure, never leaves a run
 ├── BackendError     (2)    an engine can't do what it is asked, or can't start
@@ -40,12 +41,20 @@ class DataMissing(UsageError):
     """A data set is not there; the message says where to get it."""
 
 
+class MissingPackage(UsageError):
+    """A package is not installed; the message names the extra that brings it."""
+
+
 class RunMismatch(UsageError):
     """The folder holds a run of something else; the message is the difference."""
 
 
 class Unreadable(H3evalError):
-    """A reply that holds no verdict. Never a score."""
+    """A reply that holds no verdict. Never a score. `details` may say what another tool makes of it."""
+
+    def __init__(self, message: str, **details: object) -> None:
+        super().__init__(message)
+        self.details = details
 
 
 class BackendError(H3evalError):

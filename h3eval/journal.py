@@ -28,6 +28,8 @@ WORTH_ZLIB = 512
 """Bytes from which text is compressed."""
 BACKLOG = 4096
 """Rows that may wait for the disk before `submit` waits too: keeps memory flat."""
+DEEPEST = 200
+"""Tables and lists within each other that are stored: far from where reading them would end in the interpreter."""
 LARGEST = 10**12
 """Ceiling for numbers a server reports of itself: nine million of them still add up in 63 bits."""
 FLOATS = ("first_token", "probabilities")
@@ -61,6 +63,31 @@ def encoded(value: Json) -> bytes:
     return canonical(value).encode("utf-8", "surrogatepass")
 
 
+def ordered(value: Json) -> bytes:
+    """JSON as bytes that reads back as what it was, keys in the order given; for what is kept, not for addresses.
+
+    Raise TypeError for a key that is no text, which JSON would make one, ValueError for NaN, infinities and what is
+    nested too deeply to be read again.
+    """
+    _texts(value, 0)
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
+        "utf-8", "surrogatepass"
+    )
+
+
+def _texts(value: Json, depth: int) -> None:
+    if depth > DEEPEST:
+        raise ValueError(f"nested more than {DEEPEST} deep")
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"the key {key!r} is no text")
+            _texts(each, depth + 1)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            _texts(each, depth + 1)
+
+
 def pack(raw: bytes, salt: bytes) -> bytes:
     """JSON bytes as stored: compressed where that pays, with a crc32 over `salt` and contents last."""
     # zlib data begins with "x", which no JSON does: the reader needs no flag.
@@ -75,12 +102,18 @@ def unpack(packed: object, salt: bytes, name: str) -> Json:
     if zlib.crc32(data, zlib.crc32(salt)).to_bytes(4, "big") != crc:
         raise StoreDamaged(f"{name} is damaged (crc32 differs): restore run.db from a copy")
     raw = zlib.decompress(data) if data[:1] == b"x" else data
+    return parsed(raw)
+
+
+def parsed(raw: bytes) -> Json:
+    """The value of JSON bytes."""
     return json.loads(raw.decode("utf-8", "surrogatepass"))
 
 
 def plain(noun: object) -> dict[str, Json]:
-    """A noun's fields as JSON values, by name."""
-    record = {field.name: getattr(noun, field.name) for field in fields(noun)}  # type: ignore[arg-type]
+    """A noun's fields as JSON values, by name; but a nonce, which follows from the others and the run's secret."""
+    names = [field.name for field in fields(noun) if field.name != "nonce"]  # type: ignore[arg-type]
+    record = {name: getattr(noun, name) for name in names}
     for name, value in record.items():
         if isinstance(value, Mapping):
             record[name] = dict(value)
@@ -118,7 +151,8 @@ def sample_of(record: dict[str, Json]) -> Sample:
 
 def counted(value: Json) -> int:
     """A count a server reports, made fit for the database: never negative, never absurd."""
-    usable = isinstance(value, int | float) and math.isfinite(value)
+    # A whole number of thousands of digits fits into no float: it is compared, never converted.
+    usable = isinstance(value, int) or (isinstance(value, float) and math.isfinite(value))
     return min(max(int(value), 0), LARGEST) if usable else 0
 
 
@@ -148,7 +182,8 @@ def ending(answer: Reply | Fault, key: bytes, paid: bool, info: Mapping[str, Jso
         "retry_after_ms": counted(info.get("retry_after_ms")),
         "usage_in": counted(info.get("usage_in", tokens_in)),
         "usage_out": counted(info.get("usage_out", tokens_out)),
-        "cost_micro": counted(info.get("cost_micro")),
+        # None is a cost that nobody knows; a call of which nothing is said cost nothing.
+        "cost_micro": None if "cost_micro" in info and info["cost_micro"] is None else counted(info.get("cost_micro")),
     }
 
 

@@ -9,15 +9,32 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import permutations
 from typing import Any, Literal
 
 from h3eval import registry
-from h3eval.config import JudgeSpec, ModelSpec
+from h3eval.config import DEMO_MODELS, JudgeSpec, ModelSpec
 from h3eval.errors import ConfigError, RunMismatch
 from h3eval.text import digest
 from h3eval.types import Backend, Failure, Json, Judge, Reading, Task, Verdict
 
 SEAT = "#"
+MOST_ORDERED = 7
+"""Keys of a table whose order is searched for: 5,040 orders."""
+DEMONSTRATION = {
+    "alpaca_eval": "preferred_yes_no",
+    "beaver_dam": "unsafe_yes_no",
+    "md_judge": "unsafe_yes_no",
+    "or_bench": "refusal_keywords",
+    "xstest": "refusal_keywords",
+    "truthfulqa_truth": "truthful_yes_no",
+    "truthfulqa_info": "informative_yes_no",
+    "halueval_wild": "no_hallucination_yes_no",
+    "honeset_honesty": "honest_yes_no",
+    "honeset_h2": "good_1_to_10",
+    "mt_bench": "good_points",
+}
+"""Who fills a role when the demo model is to judge in it: the role's own judge wants a classifier, or long replies."""
 Rule = Literal["majority", "mean"]
 
 
@@ -50,6 +67,11 @@ class JudgePlan:
         return self.judge.calls > 0
 
     @property
+    def demonstration(self) -> bool:
+        """Is the model behind it a demo model? It shows what a judged run looks like, and can't judge."""
+        return self.needs_model and self.spec.partition(":")[2].partition(",")[0] in DEMO_MODELS
+
+    @property
     def by_definition(self) -> bool:
         """Is its verdict what the score means, and no opinion?"""
         return bool(getattr(self.judge, "by_definition", False))
@@ -66,6 +88,7 @@ class JudgePlan:
             "identity": self.identity,
             "self_judged": self.self_judged,
         }
+        entry |= {"demonstration": True} if self.demonstration else {}
         return entry | ({"parameters": dict(self.parameters)} if self.parameters else {})
 
 
@@ -73,7 +96,15 @@ def from_entry(role: str, entry: Mapping[str, Any]) -> JudgePlan:
     """The judge that a stored run was made with. Raise RunMismatch where its wording has changed."""
     parameters = entry.get("parameters", {})
     judge = registry.judge(entry["judge"], parameters)
-    if entry.get("identity") is not None and entry["template_sha256"] != digest(judge.template):
+    wanted = entry["template_sha256"] if entry.get("identity") is not None else digest(judge.template)
+    if wanted != digest(judge.template) and (found := _ordered_as(wanted, entry["judge"], parameters)):
+        judge, parameters = found
+    if wanted != digest(judge.template):
+        if parameters:
+            raise RunMismatch(
+                f"judge {judge.name} was asked in another wording than this h3eval makes of the same file: score it "
+                "with the h3eval that made it, or judge anew with h3eval judge"
+            )
         raise RunMismatch(
             f"judge {entry['judge']} asked in its {entry['wording']} wording, here it has the {judge.wording} one "
             "(h3eval[official] installed or removed since?): restore that, or judge anew with h3eval judge"
@@ -82,6 +113,21 @@ def from_entry(role: str, entry: Mapping[str, Any]) -> JudgePlan:
         role, judge, entry["judge"], entry.get("spec", ""), entry.get("identity"),
         bool(entry.get("self_judged")), parameters,
     )  # fmt: skip
+
+
+def _ordered_as(wanted: str, name: str, parameters: Mapping[str, Any]) -> tuple[Judge, Mapping[str, Any]] | None:
+    """The judge whose wording has the digest, with some table of its parameters in another order; None without one.
+
+    Runs that were stored before the order of keys was have them sorted.
+    """
+    tables = [key for key, value in parameters.items() if isinstance(value, Mapping) and len(value) <= MOST_ORDERED]
+    for key in tables:
+        for order in permutations(parameters[key].items()):
+            tried = {**parameters, key: dict(order)}
+            judge = registry.judge(name, tried)
+            if digest(judge.template) == wanted:
+                return judge, tried
+    return None
 
 
 def roles(tasks: Sequence[Task]) -> dict[str, str]:
@@ -124,7 +170,7 @@ def alone(name: str, judge: Judge) -> dict[str, Json]:
 
 
 def _filled(seat: str, default: str, spec: JudgeSpec, engines: Mapping[str, Backend], model: ModelSpec) -> JudgePlan:
-    name = spec.judge or default
+    name = spec.judge or _default(default, spec)
     judge = registry.judge(name, spec.parameters)
     expected = registry.judge(default).scale
     if judge.scale != expected:
@@ -139,7 +185,14 @@ def _filled(seat: str, default: str, spec: JudgeSpec, engines: Mapping[str, Back
             f"without a judge's name, {spec.role}=BACKEND:MODEL"
         )
     engine = str(spec.model or model)
-    return JudgePlan(seat, judge, name, engine, dict(engines[engine].identity), spec.model is None, spec.parameters)
+    itself = engine == str(model)
+    return JudgePlan(seat, judge, name, engine, dict(engines[engine].identity), itself, spec.parameters)
+
+
+def _default(name: str, spec: JudgeSpec) -> str:
+    """The judge plug-in where `--judge` names none: the role's own, or one that the demo model can be."""
+    demo = spec.model is not None and spec.model.model in DEMO_MODELS
+    return DEMONSTRATION.get(spec.role, name) if demo else name
 
 
 def _all_different(plans: Mapping[str, JudgePlan]) -> None:

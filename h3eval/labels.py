@@ -14,19 +14,21 @@ answer that the run holds: labels are about answers, not about questions.
 import math
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from h3eval.datasets import read_rows
 from h3eval.errors import ConfigError
 from h3eval.judgeplan import rule
-from h3eval.text import digest
 from h3eval.types import Reading, Task
+from h3eval.untrusted.files import sha256
+from h3eval.untrusted.messages import shown
+from h3eval.untrusted.rows import numbered
 
 KEYS = ("task", "id", "role", "label", "score", "annotator", "random", "answer", "comment")
+NUMBER = re.compile(r"[-+]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]{1,3})?")
 SCALE = re.compile(r"1 (.+), 0 (.+)")
 COMMON = {"yes": 1.0, "true": 1.0, "no": 0.0, "false": 0.0, "win": 1.0, "tie": 0.5, "draw": 0.5, "loss": 0.0}
 """What is understood on any scale from 0 to 1."""
@@ -74,7 +76,7 @@ class Truth:
 
 def read_labels(path: Path, all_random: bool = False, words: Mapping[str, float] | None = None) -> Labels:
     """A file of labels, checked row by row. Raise ConfigError naming the row and what is allowed."""
-    rows = tuple(label_of(row, f"{path}, row {number}", KEYS) for number, row in enumerate(_rows(path), 1))
+    rows = tuple(label_of(row, f"{path}, row {number}", KEYS) for number, row in _rows(path))
     if not rows:
         raise ConfigError(f"{path}: holds no labels")
     seen: dict[tuple[str, ...], Label] = {}
@@ -84,42 +86,66 @@ def read_labels(path: Path, all_random: bool = False, words: Mapping[str, float]
             who = f" by {row.annotator}" if row.annotator else ""
             raise ConfigError(f"{row.place}: a second label of {row.id}{who} (the first: {seen[key].place})")
         seen[key] = row
-    return Labels(path.name, digest(path.read_bytes()), rows, all_random, words)
+    return Labels(path.name, sha256(path), rows, all_random, words)
 
 
-def _rows(path: Path) -> list[dict[str, Any]]:
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     if not path.is_file():
         raise ConfigError(f"--labels {path}: no such file")
-    return read_rows(path)
+    return numbered(path)
 
 
 def label_of(row: Mapping[str, Any], place: str, allowed: Sequence[str]) -> Label:
     """One row's label. Raise ConfigError for an unknown key, a missing one, or a value that is none."""
-    if unknown := [str(key) for key in row if key not in allowed]:
-        raise ConfigError(f"{place}: unknown key {unknown[0]!r} (allowed: {', '.join(allowed)})")
+    check_keys(row, place, allowed)
     given = {key: value for key, value in row.items() if value not in (None, "")}
     if "id" not in given or not ({"label", "score"} & given.keys()):
         raise ConfigError(f"{place}: needs id, and label or score")
     label = given.get("label", "")
     # A bare number among the labels is a score.
     number = label if isinstance(label, int | float) and not isinstance(label, bool) else given.get("score")
-    word = "" if number is label else str(label).strip()
-    texts = {key: str(given.get(key, "")) for key in ("id", "task", "role", "annotator")}
+    word = "" if number is label else _word(label, place)
+    texts = {key: _name(given.get(key, ""), key, place) for key in ("id", "task", "role", "annotator")}
     answer = given.get("answer")
     if answer is not None and not isinstance(answer, str):
         raise ConfigError(f"{place}: answer must be text")
     return Label(place, **texts, word=word, score=_number(number, place), random=_switch(given, place), answer=answer)
 
 
+def check_keys(row: Mapping[str, Any], place: str, allowed: Sequence[str]) -> None:
+    """Raise ConfigError for a key that is not allowed, with the one that is meant. A column without a heading holds
+    what pandas writes of its own: the rows' numbers."""
+    for key in row:
+        if key in allowed or not key:
+            continue
+        near = key.strip().casefold()
+        meant = f"; write {near}" if near in allowed else ""
+        raise ConfigError(f"{place}: unknown key {shown(key)}{meant} (allowed: {', '.join(allowed)})")
+
+
+def _word(value: Any, place: str) -> str:
+    if not isinstance(value, str | bool):
+        raise ConfigError(f"{place}: label = {shown(value)}: expected a word or a number")
+    return str(value).strip()
+
+
+def _name(value: Any, key: str, place: str) -> str:
+    """Ids, tasks and people are named by text, or by whole numbers."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        cure = "; write it as text" if isinstance(value, float) else ""
+        raise ConfigError(f"{place}: {key} = {shown(value)}: expected text or a whole number{cure}")
+    return str(value)
+
+
 def _number(value: Any, place: str) -> float | None:
     if value is None:
         return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
+    plain = NUMBER.fullmatch(value.strip()) if isinstance(value, str) else not isinstance(value, bool)
+    number = float(value) if plain and isinstance(value, str | int | float) else math.nan
     if not math.isfinite(number):
-        raise ConfigError(f"{place}: score = {value!r}: expected a number on the judge's scale")
+        comma = isinstance(value, str) and NUMBER.fullmatch(value.strip().replace(",", ".", 1))
+        cure = "; write a decimal point, not a comma" if comma else ""
+        raise ConfigError(f"{place}: score = {shown(value)}: expected a number on the judge's scale{cure}")
     return number
 
 
@@ -128,7 +154,7 @@ def _switch(given: Mapping[str, Any], place: str) -> bool | None:
         return None
     found = SWITCH.get(str(given["random"]).casefold())
     if found is None:
-        raise ConfigError(f"{place}: random = {given['random']!r}: expected true or false")
+        raise ConfigError(f"{place}: random = {shown(given['random'])}: expected true or false")
     return found
 
 
@@ -185,6 +211,9 @@ class Scale:
 
     def _read(self, label: Label) -> Reading:
         word = label.word.casefold()
+        if label.score is None and word not in self.scores and NUMBER.fullmatch(word):
+            # In a table everything is text: this is a bare number, as JSON has it.
+            return self._read(replace(label, word="", score=_number(word, label.place)))
         if label.score is None and word not in self.scores:
             raise ConfigError(
                 f"{label.place}: label {label.word!r} is not on the judge's scale ({self.text}); known: "

@@ -4,8 +4,6 @@ A column is one metric of one task on one protocol, of one version, read by one 
 stands in a column of its own. The result is plain JSON, which the `leaderboard` report turns into pages.
 """
 
-import csv
-import json
 import math
 import re
 from collections import Counter
@@ -21,12 +19,13 @@ from h3eval.errors import ConfigError, UsageError
 from h3eval.itemscores import COVERED, ranked
 from h3eval.text import canonical, digest
 from h3eval.types import Json
+from h3eval.untrusted import tables, values
 
 SCHEMA_VERSION = 1
 RESULTS = "results.json"
 SELF = "the model itself"
 DIMENSIONS = ("helpful", "honest", "harmless")
-FOLDER = re.compile(r"(?:(?<=[:=])|^)(?:~|\.{1,2})?/(?!/)[^,]*")
+FOLDER = re.compile(r'(?:(?<=[:=])|^)(?:~|\.{1,2})?/(?!/)[^,]*|(?<=[:=]")(?:~|\.{1,2})?/(?!/)(?:[^"]|"")*')
 """A local folder in a model's name, adapters' among them."""
 NOTHING = ("", "-", "—")
 """How published tables write that there is no number."""
@@ -108,7 +107,7 @@ def _read(folder: Path) -> tuple[Mapping[str, Any], str]:
     file = folder / RESULTS
     try:
         text = file.read_bytes()
-        found = json.loads(text)
+        found = values.parsed(text)
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror or error}: make it with h3eval score {folder}") from error
     except ValueError as error:
@@ -228,7 +227,8 @@ def _voice(judges: Mapping[str, Any], names: str | None) -> tuple[Json, str]:
 
 def _spoken(entry: Mapping[str, Any]) -> str:
     spec = str(entry.get("spec") or "").partition(",")[0]
-    return f"{entry['judge']} on {spec}" if spec else str(entry["judge"])
+    shown = " (demonstration)" if entry.get("demonstration") else ""
+    return f"{entry['judge']} on {spec}{shown}" if spec else str(entry["judge"])
 
 
 def _composite_column(run: Entry, composite: Mapping[str, Any]) -> Column:
@@ -248,7 +248,7 @@ def _composite_column(run: Entry, composite: Mapping[str, Any]) -> Column:
 
 def _tasks_of(name: str) -> set[str] | None:
     """The tasks that a composite names; None where it takes all there are."""
-    groups = config.composites().get(name, {}).get("groups", "primary")
+    groups = config.composites().get(name.partition(" (")[0], {}).get("groups", "primary")
     return None if isinstance(groups, str) else {part["task"] for parts in groups.values() for part in parts}
 
 
@@ -337,11 +337,7 @@ def published(file: Path, lower: Iterable[str] = ()) -> dict[str, Json]:
 
 
 def _table(file: Path) -> list[list[str]]:
-    try:
-        with file.open(encoding="utf-8", newline="") as source:
-            found = [row for row in csv.reader(source) if row]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{file}: {error}") from error
+    found = list(tables.cells(file))
     if not found or len(found[0]) < 2 or any(len(row) != len(found[0]) for row in found):
         raise ConfigError(f"{file}: expected a heading, and rows of a name and as many numbers")
     return found

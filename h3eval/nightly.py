@@ -30,6 +30,7 @@ from h3eval import config
 from h3eval.errors import ConfigError, UsageError
 from h3eval.leaderboard import board, entries
 from h3eval.types import Json
+from h3eval.untrusted import files, values
 
 KEYS: dict[str, type] = {
     "runs": str, "site": str, "history": str, "policy": str, "baseline": str, "args": list, "models": dict,
@@ -143,9 +144,9 @@ def read_history(file: Path) -> list[Night]:
     if not file.exists():
         return []
     found: dict[tuple[str, str], Night] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(files.lines(file), 1):
         try:
-            table = json.loads(line)
+            table = values.parsed(line)
             night = Night(**{**table, **{key: tuple(table.get(key, ())) for key in ("failed", "unsure", "numbers")}})
         except (ValueError, TypeError) as error:
             raise UsageError(f"{file}: line {number} is not a night of h3eval's ({error}); remove it") from error

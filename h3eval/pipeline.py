@@ -8,11 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from h3eval import scoring
 from h3eval.conversation import Conversation, replay
 from h3eval.judgeplan import JudgePlan
+from h3eval.nonces import secret_of
 from h3eval.plan import Plan
 from h3eval.store import Reader, Store
 from h3eval.types import Backend, Call, Fault, Generation, Reply, Task
@@ -28,18 +30,26 @@ class Meter(Protocol):
     def end(self, stage: str) -> None: ...
 
 
+class Watch(Protocol):
+    """Who hears of each finished conversation, and of each stage's end; from several threads."""
+
+    def finished(self, stage: str, talk: Conversation, fresh: bool) -> None: ...
+
+    def ended(self, stage: str) -> None: ...
+
+
 @dataclass
 class Asker:
     """Sends what conversations still need to one backend, each call at most once a session.
 
-    `finished` hears of each conversation once, when it has ended or met a fault.
+    `finished` hears of each conversation once, when it has ended or met a fault, and whether that took work now.
     """
 
     store: Store
     stage: str
     backend: Backend
     stop: threading.Event
-    finished: Callable[[Conversation], None]
+    finished: Callable[[Conversation, bool], None]
     faulted: set[bytes] = field(default_factory=set)
     asked: set[bytes] = field(default_factory=set)
     in_flight: dict[bytes, list[Conversation]] = field(default_factory=dict)
@@ -68,7 +78,7 @@ class Asker:
                 if self.stop.is_set():
                     return
                 if not talk.pending:
-                    self._finish(talk)
+                    self._finish(talk, fresh=False)
                 yield from self._unsent(talk)
         finally:
             reader.close()
@@ -84,7 +94,7 @@ class Asker:
                     # Answered between our look-up and now: the next pass finds it in the store.
                     self.again = True
             if new:
-                yield call
+                yield talk.sent(call)
 
     def _final(self, found: Mapping[bytes, Reply | Fault]) -> Mapping[bytes, Reply | Fault]:
         """What is not to be asked again: replies, lasting faults, and this session's own faults."""
@@ -109,17 +119,17 @@ class Asker:
         for talk in waiting.values():
             talk.hear({call.key: answer})
             if talk.ended:
-                self._finish(talk)
+                self._finish(talk, fresh=True)
             elif not talk.pending:
                 self.again = True
 
-    def _finish(self, talk: Conversation) -> None:
+    def _finish(self, talk: Conversation, fresh: bool) -> None:
         with self.lock:
             name = (talk.task.id, talk.sample.id)
             new = name not in self.told
             self.told.add(name)
         if new:
-            self.finished(talk)
+            self.finished(talk, fresh)
 
 
 @dataclass
@@ -130,12 +140,13 @@ class Session:
     plan: Plan
     meter: Meter
     stop: threading.Event = field(default_factory=threading.Event)
+    watch: Watch | None = None
 
     def generate(self, backend: Backend, done: Callable[[Conversation], None] = lambda talk: None) -> None:
         """Ask the model under test everything the tasks need; `done` hears of each answered sample."""
 
-        def finished(talk: Conversation) -> None:
-            self.meter.step("generate", talk.fault)
+        def finished(talk: Conversation, fresh: bool) -> None:
+            self._finished("generate", talk, fresh)
             done(talk)
 
         asker = Asker(self.store, "gen", backend, self.stop, finished)
@@ -144,7 +155,7 @@ class Session:
             asker.ask(self._generation_talks())
             if self.stop.is_set() or not asker.again:
                 break
-        self.meter.end("generate")
+        self._end("generate")
 
     def judge(self, role: str, backend: Backend, arriving: Iterable[Conversation] = ()) -> None:
         """Have one role's judge read every generation.
@@ -155,14 +166,25 @@ class Session:
         judge = self.plan.judges[role]
         stage = f"judge {role}"
         tasks = [task for task in self.plan.tasks if judge.task_role in task.judges]
-        asker = Asker(self.store, "judge", backend, self.stop, lambda talk: self.meter.step(stage, talk.fault))
+        asker = Asker(self.store, "judge", backend, self.stop, partial(self._finished, stage))
         self.meter.begin(stage, self._count(tasks))
         asker.ask(self._arriving_talks(judge, arriving))
         for _ in range(judge.judge.calls + 1):
             asker.ask(self._judge_talks(judge, tasks))
             if self.stop.is_set() or not asker.again:
                 break
+        self._end(stage)
+
+    def _finished(self, stage: str, talk: Conversation, fresh: bool) -> None:
+        self.meter.step(stage, talk.fault)
+        if self.watch:
+            self.watch.finished(stage, talk, fresh)
+
+    def _end(self, stage: str) -> None:
         self.meter.end(stage)
+        # What was stopped has not ended.
+        if self.watch and not self.stop.is_set():
+            self.watch.ended(stage)
 
     def _generation_talks(self) -> Iterator[Conversation]:
         reader = Reader(self.store.folder, checked=False)
@@ -176,18 +198,20 @@ class Session:
     def _judge_talks(self, judge: JudgePlan, tasks: Sequence[Task]) -> Iterator[Conversation]:
         reader = Reader(self.store.folder, checked=False)
         try:
+            secret = secret_of(reader)
             for task in tasks:
                 for sample, generation in scoring.generations(reader, self.plan, task):
                     if isinstance(generation, Generation):
-                        yield scoring.judge_talk(judge, task, sample, generation)
+                        yield scoring.judge_talk(judge, task, sample, generation, secret)
         finally:
             reader.close()
 
     def _arriving_talks(self, judge: JudgePlan, arriving: Iterable[Conversation]) -> Iterator[Conversation]:
+        secret = secret_of(self.store)
         for talk in arriving:
             generation = scoring.generation_of(talk)
             if judge.task_role in talk.task.judges and isinstance(generation, Generation):
-                yield scoring.judge_talk(judge, talk.task, talk.sample, generation)
+                yield scoring.judge_talk(judge, talk.task, talk.sample, generation, secret)
 
     def _count(self, tasks: Sequence[Task]) -> int:
         return sum(self.store.sample_count(task.id, task.version) for task in tasks)

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from h3eval import registry
-from h3eval.errors import RunMismatch
+from h3eval.errors import RunMismatch, UnknownPlugin
 from h3eval.judgeplan import JudgePlan, from_entry
 from h3eval.types import Json, Task
 
@@ -56,7 +56,7 @@ def from_manifest(manifest: Mapping[str, Any]) -> Plan:
     """The plan that a stored run was made with. Raise RunMismatch where a plug-in has changed."""
     tasks = []
     for entry in manifest["tasks"]:
-        task = registry.task(f"{entry['task']}/{entry['protocol']}")
+        task = _task(f"{entry['task']}/{entry['protocol']}")
         _same_version(f"task {task.id}", task.version, entry["version"])
         tasks.append(task)
     judges = {role: from_entry(role, entry) for role, entry in manifest["judges"].items()}
@@ -66,6 +66,14 @@ def from_manifest(manifest: Mapping[str, Any]) -> Plan:
         manifest["suite"], tuple(manifest["composites"]), manifest["options"], manifest["data"],
         tuple(manifest["missing"]),
     )  # fmt: skip
+
+
+def _task(name: str) -> Task:
+    """A stored run's task. Raise UnknownPlugin, which says what may be missing here."""
+    try:
+        return registry.task(name)
+    except UnknownPlugin as error:
+        raise UnknownPlugin(f"{error}: the run has it; a task of your own needs its --include-path here, too") from None
 
 
 def _same_version(what: str, ours: int, theirs: int) -> None:

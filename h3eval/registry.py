@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from h3eval.errors import ConfigError, UnknownPlugin
-from h3eval.subsets import parted, subset
+from h3eval.subsets import cut_short, parted, shortened, subset
 from h3eval.types import Json, Judge, Task
 
 EXPORTS = {"tasks": "TASK", "judges": "JUDGE", "reports": "REPORT", "backends": "BACKEND"}
@@ -71,7 +71,9 @@ def tasks(name: str) -> tuple[Task, ...]:
 
 def task(spec: str) -> Task:
     """The task of `name` or `name/protocol`; `lm_eval/NAME` is a task of lm-eval's. `-subsetN-seedS` at the end
-    takes N of its samples."""
+    takes N of its samples, and `-shortN` cuts its answers at N tokens."""
+    if mark := cut_short(spec):
+        return shortened(task(mark[0]), mark[1])
     if part := parted(spec):
         whole, size, seed = part
         return subset(task(whole), size, seed)

@@ -7,16 +7,21 @@ from functools import partial
 from itertools import combinations, islice
 from typing import Any
 
-from h3eval import cardfiles, config, registry
+from h3eval import answered, cardfiles, config, registry
+from h3eval.answered import Answered
 from h3eval.cardfiles import Card
+from h3eval.caveats import warnings
 from h3eval.confidence import Choices
 from h3eval.conversation import CHUNK, Conversation, replay
 from h3eval.errors import H3evalError, Unreadable
 from h3eval.judgeplan import JudgePlan, decided, disagreement, rule, seats
+from h3eval.nonces import secret_of
+from h3eval.otherwise import Otherwise
 from h3eval.plan import Plan, from_manifest
 from h3eval.stats.composite import Part, Preset, compose, error_correlation, preset
 from h3eval.stats.estimates import nothing, proportion
 from h3eval.store import Reader, call_key
+from h3eval.subsets import cut_short
 from h3eval.types import (
     Composite,
     Estimate,
@@ -54,16 +59,22 @@ def generation_talk(plan: Plan, task: Task, sample: Sample) -> Conversation:
     return Conversation(task, sample, partial(task.ask, sample), key_for("gen", plan.identity), tag)
 
 
-def judge_talk(role: JudgePlan, task: Task, sample: Sample, generation: Generation) -> Conversation:
-    """What a judge is asked about a generation."""
+def judge_talk(
+    role: JudgePlan, task: Task, sample: Sample, generation: Generation, secret: bytes | None
+) -> Conversation:
+    """What a judge is asked about a generation, with nonces from the run's secret."""
     ask = partial(role.judge.ask, sample, generation)
-    return Conversation(task, sample, ask, key_for("judge", role.identity or {}))
+    return Conversation(task, sample, ask, key_for("judge", role.identity or {}), secret=secret)
 
 
-def generations(reader: Reader, plan: Plan, task: Task) -> Iterator[tuple[Sample, Generation | Failure]]:
-    """Every sample of a task with what the model answered, in stored order."""
+def generations(
+    reader: Reader, plan: Plan, task: Task, named: Answered | None = None
+) -> Iterator[tuple[Sample, Generation | Failure]]:
+    """Every sample of a task with what the model answered, in stored order; `named` counts who did."""
     talks = (generation_talk(plan, task, sample) for sample in reader.samples(task.id, task.version))
     for talk in replay(talks, reader.get_many):
+        if named is not None:
+            named.add(answered.SUBJECT, (*talk.replies, *talk.answers.values()))
         yield talk.sample, generation_of(talk)
 
 
@@ -78,11 +89,11 @@ def _fault(talk: Conversation) -> Fault | None:
     return talk.fault or (NOT_ASKED if talk.pending else None)
 
 
-def items(reader: Reader, plan: Plan, task: Task) -> Iterator[Item]:
-    """Every sample with its generation and verdicts."""
-    answered = generations(reader, plan, task)
-    while chunk := list(islice(answered, CHUNK)):
-        found = {seat.role: _verdicts(reader, task, seat, chunk) for seat in _seated(plan, task)}
+def items(reader: Reader, plan: Plan, task: Task, named: Answered | None = None) -> Iterator[Item]:
+    """Every sample with its generation and verdicts; `named` counts which models the replies name."""
+    generated = generations(reader, plan, task, named)
+    while chunk := list(islice(generated, CHUNK)):
+        found = {seat.role: _verdicts(reader, task, seat, chunk, named) for seat in _seated(plan, task)}
         for sample, generation in chunk:
             kept: dict[str, Verdict | Failure] = {}
             if isinstance(generation, Generation):
@@ -109,13 +120,20 @@ def _of_panel(plan: Plan, role: str, sample_id: str, kept: Mapping[str, Verdict 
 
 
 def _verdicts(
-    reader: Reader, task: Task, judge: JudgePlan, chunk: Sequence[tuple[Sample, Generation | Failure]]
+    reader: Reader,
+    task: Task,
+    judge: JudgePlan,
+    chunk: Sequence[tuple[Sample, Generation | Failure]],
+    named: Answered | None = None,
 ) -> Iterator[Verdict | Failure]:
     """One judge's verdict on each generation of the chunk, in order."""
-    answered = [(sample, each) for sample, each in chunk if isinstance(each, Generation)]
+    judged = [(sample, each) for sample, each in chunk if isinstance(each, Generation)]
     lookup = reader.get_many if judge.identity is not None else _nothing_known
-    talks = replay((judge_talk(judge, task, *pair) for pair in answered), lookup)
-    for (sample, generation), talk in zip(answered, talks, strict=True):
+    secret = secret_of(reader)
+    talks = replay((judge_talk(judge, task, *pair, secret) for pair in judged), lookup)
+    for (sample, generation), talk in zip(judged, talks, strict=True):
+        if named is not None:
+            named.add(judge.role, (*talk.replies, *talk.answers.values()))
         yield read(judge, sample, generation, talk)
 
 
@@ -136,7 +154,7 @@ def read(role: JudgePlan, sample: Sample, generation: Generation, talk: Conversa
     try:
         reading = role.judge.read(sample, generation, talk.replies)
     except Unreadable as error:
-        return failed("unreadable", f"{error}; the reply: {raw}", "yes")
+        return failed("unreadable", f"{error}; the reply: {raw}", "yes", details=error.details)
     return Verdict(sample.id, role.judge_name, reading, raw)
 
 
@@ -149,24 +167,31 @@ def _broken(role: JudgePlan, replies: Sequence[Reply]) -> str:
     return ""
 
 
-def measure(reader: Reader, plan: Plan, task: Task, cards: Sequence[Card] = ()) -> TaskResult:
+def measure(
+    reader: Reader, plan: Plan, task: Task, cards: Sequence[Card] = (), named: Answered | None = None
+) -> TaskResult:
     """All metrics of one task, over one reading of its items. `cards` are known beside the folder's own."""
     measured = (*task.metrics, *(_panel_metric(plan, role) for role in _panels(plan, task)))
     scores: dict[str, list[Score]] = {metric.name: [] for metric in measured}
     failed: Counter[str] = Counter()
     failures: Counter[str] = Counter()
+    words: dict[str, str] = {}
     outcomes: dict[str, Counter[str]] = {}
     count = 0
     kept: list[Item] = []
     choices = Choices()
-    for item in items(reader, plan, task):
+    otherwise = Otherwise()
+    for item in items(reader, plan, task, named):
         count += 1
         if count <= KEPT:
             kept.append(item)
         elif kept:
             kept.clear()
-        failures.update(_failures(item))
+        for step, said in _failures(item):
+            failures[step] += 1
+            words.setdefault(step, said)
         choices.add(item)
+        otherwise.add(item)
         for role, verdict in item.verdicts.items():
             outcomes.setdefault(role, Counter()).update([outcome(verdict)])
         for metric in measured:
@@ -180,7 +205,7 @@ def measure(reader: Reader, plan: Plan, task: Task, cards: Sequence[Card] = ()) 
         count, dict(sorted(failures.items())), judges,
         partial(iter, kept) if count <= KEPT else partial(items, reader, plan, task),
         task.axis, {role: dict(sorted(counts.items())) for role, counts in sorted(outcomes.items())},
-        choices.blocks(),
+        choices.blocks(), words, otherwise.blocks(),
     )  # fmt: skip
 
 
@@ -205,6 +230,7 @@ def _judges(plan: Plan, task: Task, cards: Sequence[Card]) -> dict[str, dict[str
             "wording": "official" if wordings == {"official"} else "own",
             "scale": members[0].judge.scale,
             "self_judged": any(member.self_judged for member in members),
+            **({"demonstration": True} if any(member.demonstration for member in members) else {}),
         }
     for role, entry in entries.items():
         entry["calibration"] = cardfiles.line_for(role, entries, cards)
@@ -230,10 +256,11 @@ def value_of(metric: Metric, item: Item) -> Score:
     return metric.value(item)
 
 
-def _failures(item: Item) -> list[str]:
+def _failures(item: Item) -> list[tuple[str, str]]:
+    """The item's failures: step and reason, and what each says for itself."""
     if isinstance(item.generation, Failure):
-        return [f"generate: {item.generation.reason}"]
-    return [f"{role}: {v.reason}" for role, v in item.verdicts.items() if isinstance(v, Failure)]
+        return [(f"generate: {item.generation.reason}", item.generation.detail)]
+    return [(f"{role}: {v.reason}", v.detail) for role, v in item.verdicts.items() if isinstance(v, Failure)]
 
 
 def _estimate(
@@ -256,14 +283,25 @@ def score(reader: Reader, cards: Sequence[Card] = ()) -> Run:
     """The whole run's results, from what its folder holds, and judge cards that lie elsewhere."""
     stored = reader.meta("manifest")
     plan = plan_of(reader)
-    results = tuple(measure(reader, plan, task, cards) for task in plan.tasks)
+    named = Answered()
+    results = tuple(measure(reader, plan, task, cards, named) for task in plan.tasks)
     manifest = {**(stored or {}), "environment": reader.meta("environment") or {}}
+    by = named.table(_identities(plan))
+    # Judges by their seats; the model under test has the empty name, which no role can have.
+    manifest |= {"answered_by": {seat or "model under test": entry for seat, entry in by.items()}} if by else {}
     missing = reader.meta("missing") or {}
+    absent = (f"{task} was not run, for want of data: {why}" for task, why in missing.items())
     return Run(
         plan.model, manifest, results, _composites(plan, results), reader.totals(),
-        (*warnings(plan, results), *(f"{task} was not run, for want of data: {why}" for task, why in missing.items())),
+        (*answered.warnings(by), *warnings(plan, results, secret_of(reader) is None), *absent),
         missing,
     )  # fmt: skip
+
+
+def _identities(plan: Plan) -> dict[str, Mapping[str, Json]]:
+    """The engine in each seat: of the model under test, and of every judge that has one."""
+    judges = {seat: judge.identity for seat, judge in plan.judges.items() if judge.identity is not None}
+    return {answered.SUBJECT: plan.identity, **judges}
 
 
 def plan_of(reader: Reader) -> Plan:
@@ -280,7 +318,19 @@ def _composites(plan: Plan, results: Sequence[TaskResult]) -> tuple[Composite, .
         primaries[task.axis or task.dimension].append(Part(task.name, task.primary, task.protocol))
     tables = config.composites()
     wanted = [preset(name, tables[name], primaries) for name in plan.composites]
-    return tuple(compose(each, results, together(each, plan, results)) for each in wanted)
+    return tuple(_marked(compose(each, results, together(each, plan, results)), each, results) for each in wanted)
+
+
+def _marked(found: Composite, wanted: Preset, results: Sequence[TaskResult]) -> Composite:
+    """The composite, named for what keeps its number from being the real one: a demo judge, answers cut short."""
+    parts = {(part.task, part.metric) for group in wanted.groups.values() for part in group}
+    used = [(result, each) for result in results for each in result.estimates if (result.task, each.metric) in parts]
+    marks = []
+    if any(cardfiles.DEMONSTRATION in each.calibration for _, each in used):
+        marks.append("demonstration")
+    if any(cut_short(result.protocol) for result, _ in used):
+        marks.append("answers cut short")
+    return replace(found, name=f"{found.name} ({', '.join(marks)})") if marks else found
 
 
 def together(wanted: Preset, plan: Plan, results: Sequence[TaskResult]) -> dict[frozenset[str], float]:
@@ -320,30 +370,3 @@ def _question(sample: Sample) -> str:
     return str(
         sample.metadata.get("question") or (doc.get("question") if isinstance(doc, Mapping) else "") or sample.id
     )
-
-
-def warnings(plan: Plan, results: Sequence[TaskResult]) -> tuple[str, ...]:
-    """What a reader must know before the numbers."""
-    found = []
-    given = {role: judge for role, judge in sorted(plan.judges.items()) if judge.identity is not None}
-    if selves := [role for role, judge in given.items() if judge.self_judged]:
-        found.append(
-            f"The model under test judged its own answers ({', '.join(selves)}). Such a judge is not to be "
-            "trusted: these numbers show that the machinery works, not how good the model is."
-        )
-    if any((judge.identity or {}).get("unsafe") for judge in given.values()):
-        found.append("UNSANDBOXED: the model's programs ran with the user's own rights, and may have changed anything.")
-    if own := [f"{role} (version {judge.judge.version})" for role, judge in given.items() if _own(judge)]:
-        found.append(
-            f"These judges ask in h3eval's own wording, so that their numbers are not comparable with "
-            f"published ones: {', '.join(own)}."
-        )
-    lost = {result.task: sum(result.failures.values()) for result in results if result.failures}
-    if lost:
-        listed = ", ".join(f"{task} ({count})" for task, count in sorted(lost.items()))
-        found.append(f"Some steps gave nothing and were not scored: {listed}. Bounds show what they could change.")
-    return tuple(found)
-
-
-def _own(judge: JudgePlan) -> bool:
-    return judge.judge.wording == "own"

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
-from h3eval import integrity, journal
+from h3eval import costs, integrity, journal
 from h3eval.errors import ConfigError, DiskFull, RunMismatch, StoreDamaged, UsageError
 from h3eval.folder import RunLock, prepared, time_of
 from h3eval.schema import connect, note_event, prepare, schema_of, seal, was_emptied
@@ -37,10 +37,6 @@ RESERVE = 32 << 20
 LAST_FAULTS = (
     "SELECT key, fault FROM attempt WHERE fault IS NOT NULL AND id IN"
     " (SELECT MAX(id) FROM attempt WHERE key IN ({marks}) AND done_ns IS NOT NULL GROUP BY key)"
-)
-TOTALS = (
-    "SELECT stage, COUNT(*), COUNT(DISTINCT CASE WHEN outcome = 'answer' THEN key END), SUM(usage_in),"
-    " SUM(usage_out), SUM(cost_micro), SUM(done_ns - sent_ns) FROM attempt GROUP BY stage ORDER BY stage"
 )
 
 
@@ -187,13 +183,8 @@ class Reader:
         ]
 
     def totals(self) -> Mapping[str, Mapping[str, Json]]:
-        """By stage: `calls`, `answers`, `tokens_in`, `tokens_out`, `cost_micro` (millionths of a
-        dollar) and `seconds`, added up over calls whether or not they ran at the same time."""
-        names = ("calls", "answers", "tokens_in", "tokens_out", "cost_micro")
-        return {
-            stage: {name: n or 0 for name, n in zip(names, counts, strict=True)} | {"seconds": (ns or 0) / 1e9}
-            for stage, *counts, ns in self._rows(TOTALS)
-        }
+        """By stage what its calls came to, as `costs.total` says; added up whether or not they ran at the same time."""
+        return {stage: costs.total(row) for stage, *row in self._rows(costs.TOTALS)}
 
     def events(self) -> list[Mapping[str, Json]]:
         """What happened, in order: `time`, `level`, `code`, `text`."""
@@ -272,7 +263,7 @@ class Store(Reader):
 
     def put_meta(self, key: str, value: Json) -> None:
         """Store what the run is; on disk when this returns."""
-        row = (key, journal.pack(journal.encoded(value), key.encode()))
+        row = (key, journal.pack(journal.ordered(value), key.encode()))
         sql = "INSERT INTO meta(key, value) VALUES(?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value"
         self._writer.call(lambda db: db.execute(sql, row).rowcount)
 
@@ -351,11 +342,14 @@ def sample_rows(task_id: str, samples: Iterable[Sample], note: Callable[[bytes],
     """Each sample as a row, its contents told to `note`. Raise ConfigError if one is not JSON."""
     for position, sample in enumerate(samples):
         try:
-            raw = journal.encoded(journal.plain(sample))
+            record = journal.plain(sample)
+            raw = journal.ordered(record)
+            same = journal.encoded(record)
             id_ = sample.id.encode("utf-8", "surrogatepass")
         except (TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"{task_id}: sample {sample.id!r} can't be stored as JSON ({error})") from error
-        note(len(raw).to_bytes(8, "big") + raw)
+        # What orders keys otherwise is still the same set of samples.
+        note(len(same).to_bytes(8, "big") + same)
         yield id_, journal.pack(raw, place(position, id_))
 
 

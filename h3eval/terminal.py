@@ -1,48 +1,79 @@
-"""What a person sees while a run works: progress with rates and time left, or plain lines."""
+"""What a person sees while a run works: how far each stage is, how long the whole may still take; or plain lines."""
 
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    Task,
     TaskID,
-    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.text import Text
 
+from h3eval.text import visible
 from h3eval.types import Fault
 
 PLAIN_EVERY_S = 10.0
 PIPE_WIDTH = 120
+WHOLE = "whole run"
+MEASURING = "measuring"
+
+
+class Screen(Console):
+    """A console that shows what others wrote as it is: no control characters but newline and tab, nothing that hides
+    or turns letters round, no markup and no emoji codes. Colours and cursor moves of our own pass."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=visible(segment.text))
 
 
 def say(line: str) -> None:
     """One line for the person at the terminal, on standard error."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(Text(line))
+    Screen(stderr=True, highlight=False, soft_wrap=True).print(Text(visible(line)))
 
 
 def output() -> Console:
     """Standard output. A pipe has no width of its own, so lines are folded for a reader."""
-    return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH, highlight=False)
+    width = None if sys.stdout.isatty() else PIPE_WIDTH
+    return Screen(width=width, highlight=False, markup=False, emoji=False)
+
+
+def progress_console() -> Console:
+    """Standard error, for bars."""
+    return Screen(stderr=True)
 
 
 class Rate(TextColumn):
-    """Conversations a second."""
+    """Samples a second; nothing for the whole run, whose samples are of many kinds."""
 
     def __init__(self) -> None:
         super().__init__("{task.speed}")
 
-    def render(self, task: "object") -> Text:
-        speed = getattr(task, "finished_speed", None) or getattr(task, "speed", None)
+    def render(self, task: Task) -> Text:
+        if task.description == WHOLE:
+            return Text("")
+        # Over all of the stage: what a batch has answered at once says little.
+        speed = task.completed / task.elapsed if task.elapsed else None
         return Text(f"{speed:.1f}/s" if speed else "–/s", style="dim")
+
+
+class Done(MofNCompleteColumn):
+    """Samples done of all; of the whole run, the share of its work."""
+
+    def render(self, task: Task) -> Text:
+        if task.description == WHOLE:
+            return Text(f"{task.completed:.0%}", style="progress.percentage")
+        return super().render(task)
 
 
 class BarMeter:
@@ -50,18 +81,18 @@ class BarMeter:
 
     def __init__(self) -> None:
         self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TaskProgressColumn(),
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            Done(),
             Rate(),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("[red]{task.fields[failed]}[/red]"),
-            console=Console(stderr=True),
+            TextColumn("[red]{task.fields[failed]}[/red]{task.fields[left]}"),
+            console=progress_console(),
         )
         self.bars: dict[str, TaskID] = {}
         self.failed: dict[str, int] = {}
+        self.began = time.monotonic()
+        self.share, self.words = 0.0, MEASURING
 
     def __enter__(self) -> "BarMeter":
         self.progress.start()
@@ -72,7 +103,24 @@ class BarMeter:
 
     def begin(self, stage: str, total: int) -> None:
         self.failed[stage] = 0
-        self.bars[stage] = self.progress.add_task(stage, total=total, failed="")
+        # The whole run's bar stays below the stages'.
+        if WHOLE in self.bars:
+            self.progress.remove_task(self.bars.pop(WHOLE))
+        self.bars[stage] = self.progress.add_task(stage, total=total, failed="", left="")
+        self.outlook(self.share, self.words)
+
+    def say(self, line: str) -> None:
+        """A line above the bars."""
+        self.progress.console.print(Text(line), soft_wrap=True)
+
+    def outlook(self, share: float, words: str) -> None:
+        """How much of the whole run's work is behind, and how long the rest may take."""
+        self.share, self.words = share, words
+        if WHOLE not in self.bars:
+            made = self.progress.add_task(WHOLE, total=1.0, failed="", left="")
+            self.progress.tasks[-1].start_time = self.began
+            self.bars[WHOLE] = made
+        self.progress.update(self.bars[WHOLE], completed=share, left=f"time left: {words}" if share < 1 else "")
 
     def step(self, stage: str, fault: Fault | None) -> None:
         if fault:
@@ -101,6 +149,8 @@ class LineMeter:
 
     counts: dict[str, Count] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    left: str = ""
+    """Of the whole run, in words; empty until somebody knows."""
 
     def __enter__(self) -> "LineMeter":
         return self
@@ -124,13 +174,20 @@ class LineMeter:
     def end(self, stage: str) -> None:
         self._tell(stage, self.counts[stage])
 
+    def say(self, line: str) -> None:
+        """A line among the others."""
+        say(line)
+
+    def outlook(self, share: float, words: str) -> None:
+        """How much of the whole run's work is behind, and how long the rest may take."""
+        self.left = f"; whole run {share:.0%}, time left: {words}" if share < 1 else ""
+
     def _tell(self, stage: str, count: Count) -> None:
         count.told = time.monotonic()
         spent = max(count.told - count.began, 1e-9)
         rate = count.done / spent
-        left = f", {max(0, count.total - count.done) / rate:.0f} s left" if rate and count.done < count.total else ""
         failed = f", {count.failed} failed" if count.failed else ""
-        say(f"{stage}: {count.done}/{count.total}, {rate:.1f}/s{left}{failed}")
+        say(f"{stage}: {count.done}/{count.total}, {rate:.1f}/s{failed}{self.left}")
 
 
 def meter() -> BarMeter | LineMeter:

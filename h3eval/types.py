@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from h3eval.measured import Composite as Composite
+from h3eval.measured import Estimate as Estimate
+
 Json = Any
 """Any value that `json.dumps(..., allow_nan=False)` accepts."""
 
@@ -35,7 +38,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call of a model; every field is part of the content address of its reply.
+    """One call of a model; every field but `nonce` is part of the content address of its reply.
 
     `complete` continues `prompt`. `loglikelihood` scores `continuation`, plain text, after `prompt`.
     `classify` gives one probability a label of a sequence classifier to `prompt`. `execute` runs it, as a program.
@@ -58,6 +61,9 @@ class Request:
     options: Mapping[str, Json] = field(default_factory=dict)
     """What only some engines understand: `max_length`, `ensure_eos` of a classifier; `add_generation_prompt` for a
     conversation that the chat template asks about, `chat_template_kwargs`, and `answer_prefix`."""
+    nonce: str = ""
+    """The placeholder (`text.placeholder`) that stands in this request wherever the run's secret nonce is to stand: it
+    is put there when the request is sent, and then stands here, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,8 @@ class Reply:
     model: str = ""
     """The model that answered, as the engine itself names it."""
     extra: Mapping[str, Json] = field(default_factory=dict)
+    nonce: str = ""
+    """The nonce that stood in the request, for whoever reads the reply. Not stored: the run's secret gives it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +135,7 @@ class Failure:
     detail: str = ""
     billed: Literal["yes", "no", "unknown"] = "no"
     judge: str = ""
+    details: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,30 +146,6 @@ class Item:
     generation: Generation | Failure
     verdicts: Mapping[str, Verdict | Failure]
     """By role; a task's own rule has the role `rule`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A metric's value and how sure we are of it, all in `unit`. `value` is None where nothing could be scored; `note`
-    then says why. `bounds` are the worst and best value there could be, had the `n_failed` items been scored."""
-
-    metric: str
-    value: float | None
-    n: int
-    n_failed: int
-    se: float | None = None
-    ci: tuple[float, float] | None = None
-    bounds: tuple[float, float] | None = None
-    unit: str = "proportion"
-    direction: Literal["higher", "lower", "none"] = "higher"
-    version: int = 1
-    method: str = ""
-    """How interval and standard error were computed."""
-    note: str = ""
-    judge: str = ""
-    details: Mapping[str, Json] = field(default_factory=dict)
-    calibration: str = ""
-    """What is known of its judges' errors: a card's line, or `uncalibrated`; empty where no judge has an opinion."""
 
 
 Score = float | tuple[float, ...] | None
@@ -244,7 +229,10 @@ class Judge(Protocol):
     """Words questions about a generation and reads the replies. Never calls a model itself.
 
     `ask` may return nothing, where the verdict needs no call; `read` then gets no replies.
-    `read` raises `h3eval.errors.Unreadable` for a reply that holds no verdict. A judge whose verdict is what the score
+    `read` raises `h3eval.errors.Unreadable` for a reply that holds no verdict: it looks at what the reply says for
+    itself (`text.own_words`), never at what it quotes. A judge that marks what is judged, and the line it reads, with
+    a nonce writes `text.placeholder` there and names it in `Request.nonce`; `Reply.nonce` is then what was sent, which
+    nobody who wrote an answer can know (empty: the placeholder itself was). A judge whose verdict is what the score
     means, as of a program's tests, and no opinion of it says `by_definition = True`: it is never called uncalibrated.
     """
 
@@ -309,6 +297,8 @@ class Call:
 
     key: bytes
     request: Request
+    placeholder: str = ""
+    """What stands for `request.nonce` in the request that `key` is the address of; empty where none was replaced."""
 
 
 class Backend(Protocol):
@@ -334,22 +324,6 @@ class Backend(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Composite:
-    """A number made of several tasks' estimates; missing when a part is missing."""
-
-    name: str
-    about: str
-    value: float | None
-    unit: str = "percent"
-    se: float | None = None
-    ci: tuple[float, float] | None = None
-    missing: tuple[str, ...] = ()
-    """The parts that were not there, as `task/protocol: metric`."""
-    parts: Mapping[str, float | None] = field(default_factory=dict)
-    """Dimension or part to its value, in the composite's unit."""
-
-
-@dataclass(frozen=True, slots=True)
 class TaskResult:
     """All that was measured on one task. `items` reads the stored samples anew at each call."""
 
@@ -372,6 +346,9 @@ class TaskResult:
     """Role or seat to how often each label was read, with `unreadable` and `error`."""
     calibration: Mapping[str, Json] = field(default_factory=dict)
     """Metric of a multiple choice to how good the model's own probabilities of the options are."""
+    words: Mapping[str, str] = field(default_factory=dict)  # as `failures`: what the first one said
+    otherwise: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    """Role to how many of its judge's replies the published tool reads otherwise, where it does, and both means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,7 +360,7 @@ class Run:
     results: tuple[TaskResult, ...]
     composites: tuple[Composite, ...]
     costs: Mapping[str, Json]
-    """`stage` to `calls`, `tokens_in`, `tokens_out`, `cost_usd`, `seconds`."""
+    """`stage` to `calls`, `answers`, `tokens_in`, `tokens_out`, `cost_micro`, `seconds`: see docs/results.md."""
     warnings: tuple[str, ...] = ()
     """Sentences a reader must see before the numbers."""
     missing: Mapping[str, str] = field(default_factory=dict)

@@ -33,7 +33,7 @@ def identical(sample: Sample, generation: Generation) -> bool:
 
 
 def mark(wording: Wording, sample: Sample, generation: Generation) -> str:
-    """The nonce of this comparison."""
+    """The placeholder of this comparison's nonce."""
     return nonce(wording.text, question(sample), *shown(sample, generation))
 
 

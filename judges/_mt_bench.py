@@ -6,6 +6,7 @@ all four, around marked blocks.
 """
 
 import importlib.util
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,22 @@ PACKAGE, FILE = "instructlab", "eval/data/mt_bench/judge_prompts.jsonl"
 OFFICIAL_TOKENS, OWN_TOKENS = 2048, 512
 BLOCK = "[{title} {nonce}]\n{text}\n[end {nonce}]"
 """One block of our own wording."""
+
+
+PUBLISHED = "published"
+"""The key of a reading's details: what FastChat makes of the reply, where that is something else."""
+# ASCII digits: FastChat stops with an error at others.
+DOUBLE = re.compile(r"\[\[([0-9]+(?:\.[0-9]*)?)\]\]")
+SINGLE = re.compile(r"\[([0-9]+(?:\.[0-9]*)?)\]")
+LARGEST = 1e6
+"""A number beyond it is no rating by any rule."""
+
+
+def first_rating(text: str) -> float | None:
+    """What FastChat reads: the first `[[number]]`, else the first `[number]`."""
+    match = DOUBLE.search(text) or SINGLE.search(text)
+    points = float(match[1]) if match else None
+    return points if points is None or points <= LARGEST else None
 
 
 @dataclass(frozen=True)
@@ -63,7 +80,9 @@ class Forms:
         return "\n".join(distinct if self.source == "official" else (*distinct, BLOCK))
 
     def sign(self, row: Row, *said: tuple[str, ...]) -> str:
-        """The nonce of this row and these answers, in this order."""
+        """The placeholder for the nonce of this row and these answers, in this order; the official wording has none."""
+        if self.source == "official":
+            return ""
         return nonce(self.template, *row.questions, *row.references, *(text for texts in said for text in texts))
 
     def filled(self, row: Row, *said: tuple[str, ...]) -> tuple[Message, ...]:

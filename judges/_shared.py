@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from h3eval.errors import Unreadable
-from h3eval.text import digest, fill
+from h3eval.text import fill, placeholder
 from h3eval.types import Message, Reply, Sample
 
 UNSAFE = "1 unsafe, 0 safe"
@@ -52,9 +52,13 @@ def published(package: str, file: str) -> Wording | None:
     return None
 
 
-def nonce(template: str, *judged: str) -> str:
-    """Ten characters that the judged text can't know in advance; the same at every asking."""
-    return digest("\0".join((template, *judged)))[:10]
+nonce = placeholder
+"""What stands for a request's nonce until it is sent."""
+
+
+def sent(reply: Reply, sign: str) -> str:
+    """The nonce that was sent; the placeholder itself where it was sent as it stands."""
+    return reply.nonce or sign
 
 
 def question(sample: Sample) -> str:

@@ -28,10 +28,12 @@ class OwnYesNo:
     calls: int = 1
     complete_reply: bool = False
     wording: str = "own"
+    words: str = ""
+    """The role's scale, where it is worded otherwise than by the labels."""
 
     @property
     def scale(self) -> str:
-        return f"1 {self.labels[0]}, 0 {self.labels[1]}"
+        return self.words or f"1 {self.labels[0]}, 0 {self.labels[1]}"
 
     @property
     def template(self) -> str:
@@ -42,7 +44,9 @@ class OwnYesNo:
             return ()
         values = {"question": question(sample), "answer": generation.text, **_references(sample)}
         sign = nonce(self.template, *values.values())
-        return (Request("complete", self.prompt.filled(**values, nonce=sign), max_tokens=1, top_logprobs=20),)
+        return (
+            Request("complete", self.prompt.filled(**values, nonce=sign), max_tokens=1, top_logprobs=20, nonce=sign),
+        )
 
     def read(self, sample: Sample, generation: Generation, replies: tuple[Reply, ...]) -> Reading:
         found = first_tokens(only(replies))
@@ -53,6 +57,16 @@ class OwnYesNo:
         says_yes = probability > 0.5
         label = self.labels[0] if says_yes else self.labels[1]
         return Reading(label, float(says_yes), probability, {"mass": yes + no})
+
+
+@dataclass(frozen=True)
+class OwnPoints(OwnYesNo):
+    """Points from 1 to 10: one, and nine more times the probability of yes."""
+
+    def read(self, sample: Sample, generation: Generation, replies: tuple[Reply, ...]) -> Reading:
+        found = super().read(sample, generation, replies)
+        points = 1 + 9 * (found.probability or 0.0)
+        return Reading(f"{points:.0f}", points, details={"yes": found.probability, **found.details})
 
 
 def _references(sample: Sample) -> Mapping[str, str]:

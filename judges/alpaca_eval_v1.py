@@ -16,7 +16,8 @@ from h3eval.types import Generation, Reading, Reply, Request, Sample
 
 from . import _alpaca_eval as pair
 from ._concluded import concluded
-from ._shared import only, own, published
+from ._marks import copied
+from ._shared import only, own, published, sent
 
 OFFICIAL = "evaluators_configs/alpaca_eval_gpt4/alpaca_eval.txt"
 MODELS = ("model_1", "model_2")
@@ -52,15 +53,19 @@ class Ranking(pair.Pairwise):
         if replies or pair.identical(sample, generation):
             return ()
         asked = pair.messages(self.prompt, sample, generation)
-        return (Request("complete", asked, max_tokens=100 if self.wording == "official" else 400),)
+        if self.wording == "official":
+            return (Request("complete", asked, max_tokens=100),)
+        return (Request("complete", asked, max_tokens=400, nonce=pair.mark(self.prompt, sample, generation)),)
 
     def read(self, sample: Sample, generation: Generation, replies: tuple[Reply, ...]) -> Reading:
         if pair.identical(sample, generation):
             return pair.settled(1.5, identical=True)
-        text = only(replies).text
+        reply = only(replies)
         if self.wording == "official":
-            return pair.reading(sample, ranked(text))
-        better = concluded(text, pair.mark(self.prompt, sample, generation), "first|second")
+            if copied(reply.text, *pair.shown(sample, generation)):
+                raise Unreadable(f"the reply repeats an answer: {reply.text[-80:]!r}")
+            return pair.reading(sample, ranked(reply.text))
+        better = concluded(reply.text, sent(reply, pair.mark(self.prompt, sample, generation)), "first|second")
         return pair.reading(sample, 1.0 if better == "first" else 2.0)
 
 

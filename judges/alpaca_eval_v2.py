@@ -10,7 +10,7 @@ gpt-4-1106-preview.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from h3eval.errors import Unreadable
 from h3eval.types import Generation, Reading, Reply, Request, Sample
@@ -36,8 +36,10 @@ class Weighted(pair.Pairwise):
         if replies or pair.identical(sample, generation):
             return ()
         asked = pair.messages(self.prompt, sample, generation)
-        reported = 5 if self.wording == "official" else 20
-        return (Request("complete", asked, max_tokens=1, temperature=1.0, top_logprobs=reported),)
+        once = Request("complete", asked, max_tokens=1, temperature=1.0, top_logprobs=5)
+        if self.wording == "official":
+            return (once,)
+        return (replace(once, top_logprobs=20, nonce=pair.mark(self.prompt, sample, generation)),)
 
     def read(self, sample: Sample, generation: Generation, replies: tuple[Reply, ...]) -> Reading:
         if pair.identical(sample, generation):

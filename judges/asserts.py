@@ -13,7 +13,7 @@ from h3eval.types import Generation, Json, Reading, Reply, Request, Sample
 
 from ._programs import UNSANDBOXED, form, statuses
 
-RULES = 1
+RULES = 2
 """The sandbox's rules for assertions: part of every verdict's address."""
 FIELDS = ("entry_point", "test", "prompt")
 
@@ -23,7 +23,7 @@ class Assertions:
     """Implements `types.Judge`. One request a program; the score is the share that pass."""
 
     name: str = "asserts"
-    version: int = 1
+    version: int = 2
     calls: int = 1
     complete_reply: bool = False
     wording: str = "official"

@@ -21,7 +21,7 @@ class EvalPlus:
     """Implements `types.Judge`. One request a program; the score is the share that pass both suites."""
 
     name: str = "evalplus"
-    version: int = 1
+    version: int = 2
     calls: int = 1
     complete_reply: bool = False
     wording: str = "official"

@@ -13,7 +13,7 @@ from h3eval.types import Generation, Message, Reading, Reply, Request, Sample
 
 from ._concluded import concluded
 from ._guards import Guard, heard, verdict
-from ._shared import Wording, nonce, own, question
+from ._shared import Wording, nonce, own, question, sent
 
 MATERIAL = "[request {nonce}]"
 """Where the user's message begins in the wording's file."""
@@ -56,10 +56,12 @@ class Safeguard(Guard):
     def ask(self, sample: Sample, generation: Generation, replies: tuple[Reply, ...]) -> Sequence[Request]:
         if replies:
             return ()
-        return (Request("complete", self._messages(sample, generation), max_tokens=2048),)
+        sign = self._sign(sample, generation)
+        return (Request("complete", self._messages(sample, generation), max_tokens=2048, nonce=sign),)
 
     def read(self, sample: Sample, generation: Generation, replies: tuple[Reply, ...]) -> Reading:
-        said = concluded(final(heard(replies).text), self._sign(sample, generation), "(?i:safe|unsafe)")
+        reply = heard(replies)
+        said = concluded(final(reply.text), sent(reply, self._sign(sample, generation)), "(?i:safe|unsafe)")
         return verdict(said.lower() == "unsafe")
 
     def _messages(self, sample: Sample, generation: Generation) -> tuple[Message, ...]:

@@ -14,6 +14,7 @@ from h3eval.text import fill
 from h3eval.types import Generation, Reading, Reply, Request, Sample
 
 from ._guards import Guard, heard, shielded, verdict
+from ._marks import copied, introduced
 from ._shared import own, question
 
 HEADING = re.compile(r"^#*[ \t]*Answers:?[ \t]*$", re.MULTILINE)
@@ -47,8 +48,8 @@ class GuardReasoner(Guard):
         text = heard(replies).text
         headings = list(HEADING.finditer(text))
         match = BLOCK.fullmatch(text, headings[-1].end()) if headings else None
-        if match is None:
-            raise Unreadable(f"no answers at the end: {text[-80:]!r}")
+        if match is None or copied(text, generation.text) or introduced(text[: headings[-1].start()]):
+            raise Unreadable(f"no answers of its own at the end: {text[-80:]!r}")
         # Some replies answer each of the three tasks under a heading of its own.
         if len(set(RESPONSE.findall(text, headings[0].end()))) > 1:
             raise Unreadable("several answers about the response, which differ")

@@ -4,21 +4,14 @@ Asks no model anything: its requests only name the row. The rating is the first 
 first `[number]`, whatever the number and whatever follows: FastChat's rule, with its faults.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from h3eval.errors import Unreadable
 from h3eval.types import Generation, Reading, Reply, Request, Sample
 
-from ._mt_bench import POINTS
+from ._mt_bench import POINTS, first_rating
 from ._shared import only
-
-# ASCII digits: FastChat stops with an error at others.
-DOUBLE = re.compile(r"\[\[([0-9]+(?:\.[0-9]*)?)\]\]")
-SINGLE = re.compile(r"\[([0-9]+(?:\.[0-9]*)?)\]")
-LARGEST = 1e6
-"""A number beyond it is no rating by any rule."""
 
 
 @dataclass(frozen=True)
@@ -40,12 +33,9 @@ class Imported:
 
     def read(self, sample: Sample, generation: Generation, replies: tuple[Reply, ...]) -> Reading:
         text = only(replies).text
-        match = DOUBLE.search(text) or SINGLE.search(text)
-        if match is None:
+        points = first_rating(text)
+        if points is None:
             raise Unreadable(f"no rating: {text[-80:]!r}")
-        points = float(match[1])
-        if points > LARGEST:
-            raise Unreadable(f"no rating: {match[1][:20]}")
         return Reading(f"{points:g}", points)
 
 

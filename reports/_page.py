@@ -66,6 +66,32 @@ class Card:
     tables: tuple[Table, ...]
     missing: tuple[str, ...]
 
+    @property
+    def scored(self) -> int:
+        """How many tasks have a primary number."""
+        return sum(1 for table in self.tables if table.primary and table.primary.shown.value)
+
+    @property
+    def absent(self) -> tuple[tuple[Table, str], ...]:
+        """The tasks without one, and why."""
+        return tuple((table, _why(table)) for table in self.tables if table.primary and not table.primary.shown.value)
+
+    @property
+    def demonstration(self) -> bool:
+        """Is one of its numbers a demo judge's?"""
+        return any(entry.get("demonstration") for table in self.tables for entry in table.result.judges.values())
+
+
+def _why(table: Table) -> str:
+    """Why a task has no number, in a few words: above all, which judge it wants."""
+    wanted = [role for role, entry in table.result.judges.items() if not entry.get("identity", True)]
+    if wanted:
+        return f"wants a judge: {', '.join(wanted)}"
+    if table.failures:
+        _, reason, count = max(table.failures, key=lambda row: row[2])
+        return f"{reason} ({count:,})"
+    return (table.primary and table.primary.found.note) or "nothing was scored"
+
 
 @dataclass(frozen=True)
 class Whole:
@@ -175,7 +201,7 @@ def _model(entry: Mapping[str, Json]) -> str:
 
 def trusted(entry: Mapping[str, Json]) -> bool:
     """Is there no known reason to distrust this judge?"""
-    return bool(entry.get("trusted", True)) and not entry.get("self_judged")
+    return bool(entry.get("trusted", True)) and not entry.get("self_judged") and not entry.get("demonstration")
 
 
 def wholes(run: Run) -> tuple[Whole, ...]:
@@ -196,14 +222,25 @@ def costs(run: Run) -> tuple[tuple[str, Mapping[str, str]], ...]:
 
 
 def _cost(spent: Mapping[str, Json]) -> dict[str, str]:
-    dollars = spent.get("cost_usd", spent["cost_micro"] / 1e6 if "cost_micro" in spent else None)
     seconds = spent.get("seconds")
     counts = {key: spent.get(key) for key in ("calls", "answers", "tokens_in", "tokens_out")}
     return {
         **{key: "—" if count is None else f"{count:,}" for key, count in counts.items()},
-        "cost": "—" if dollars is None else f"${dollars:,.4f}",
+        "cost": _dollars(spent),
         "time": "—" if seconds is None else f"{seconds:,.1f} s",
     }
+
+
+def _dollars(spent: Mapping[str, Json]) -> str:
+    """What a stage cost; that some of it is unknown is never left out."""
+    if "cost_micro" not in spent:
+        return "—"
+    if spent["cost_micro"] is not None:
+        return f"${spent['cost_micro'] / 1e6:,.4f}"
+    known, unknown = spent["cost_known_micro"] / 1e6, spent["unknown"]
+    words = {"unpriced": "without a known price", "lost": "whose answers were lost"}
+    why = "; ".join(f"calls {words[key]}: {unknown[key]:,}" for key in words if unknown[key])
+    return f"{f'${known:,.4f} and an unknown sum' if known else 'unknown'} ({why})"
 
 
 def facts(value: Json, path: str = "") -> Iterator[tuple[str, str]]:

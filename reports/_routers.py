@@ -251,7 +251,7 @@ def warnings(report: Facts) -> list[str]:
     """What a reader must know first."""
     routing, compat = report.get("routing", {}), report["settings"].get("construction", {}).get("compat")
     calibration = routing.get("calibration", {})
-    told = []
+    told = list(report.get("warnings", ()))
     if compat:
         told.append(f'compat = "{compat}": it repeats a published behaviour that is not right. Don\'t deploy it.')
     told += [part["note"] for part in (report.get("training", {}), routing, calibration) if "note" in part]

@@ -14,7 +14,8 @@ from ._text import visible
 ARROWS = {"higher": "↑", "lower": "↓", "none": ""}
 TEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "↑": r"$\uparrow$",
        "↓": r"$\downarrow$", "—": "---", "−": "$-$", **{sign: f"\\{sign}" for sign in "&%$#_{}"}}  # fmt: skip
-FORMULA = re.compile(r"^[=+\-@\t\r]")
+# Full-width signs and digits are folded to the usual ones by spreadsheets; spaces before a sign are skipped.
+FORMULA = re.compile(r"^\s*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20\ufe62\ufe63\ufe66\ufe6b\u2212\u207a\u207b\u207c]")
 
 
 @dataclass(frozen=True)

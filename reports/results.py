@@ -44,6 +44,7 @@ def content(run: Run) -> dict[str, Json]:
         "tasks": [_task(result) for result in run.results],
         "failures": [
             {**_identity(run, result), "stage": stage, "reason": reason, "count": count}
+            | _first(result, stage, reason)
             for result in run.results
             for stage, reason, count in failure_rows(result)
         ],
@@ -53,6 +54,12 @@ def content(run: Run) -> dict[str, Json]:
         },
         "manifest": dict(run.manifest),
     }  # fmt: skip
+
+
+def _first(result: TaskResult, stage: str, reason: str) -> dict[str, Json]:
+    """What the first failure of this kind said for itself, where it said anything."""
+    said = result.words.get(f"{stage}: {reason}")
+    return {"first": said[:300]} if said else {}
 
 
 def _identity(run: Run, result: TaskResult) -> dict[str, Json]:
@@ -111,6 +118,7 @@ def _task(result: TaskResult) -> dict[str, Json]:
         "axis": result.axis or None,
         "outcomes": {role: dict(counts) for role, counts in result.outcomes.items()},
         "calibration": dict(result.calibration),
+        **({"otherwise": {role: dict(block) for role, block in result.otherwise.items()}} if result.otherwise else {}),
     }
 
 

@@ -26,6 +26,8 @@ class Sweep:
         return _made.publish(
             folder, NAME, "sweep.j2", sweep=sweep, points=points, plots=_sweeps.plots(sweep, points),
             axes=[_sweeps.spoken(axis) for axis in sweep["axes"]], recipe=_sweeps.recipe(sweep),
+            # Sweeps of before have none.
+            rescaled=sweep.get("rescaled", ()),
             best=sum(point.front for point in points),
             gaps=sum(any(cell.value is None for cell in point.cells) for point in points),
         )  # fmt: skip

@@ -48,6 +48,18 @@ class Terminal:
             parts.append(_failures(run))
         return Group(*(Padding(part, (0, 0, 1, 0)) for part in parts))
 
+    def line(self, result: TaskResult) -> str:
+        """A task's primary metric in one line, as soon as it is known."""
+        found = next(each for each in result.estimates if each.metric == result.primary)
+        shown = _numbers.estimate(found)
+        name = f"{result.dimension:<8} {identity(result)}: {found.metric}"
+        if shown.value is None:
+            return one_line(f"{name} {_numbers.MISSING} {found.note or 'nothing was scored'}", 400)
+        interval = f" {shown.interval}" if found.ci else ""
+        lost = f", {found.n_failed:,} not scored" if found.n_failed else ""
+        judge = f" ({found.calibration})" if found.calibration else ""
+        return one_line(f"{name} {_value(shown)}{interval}, n {found.n:,}{lost}{judge}", 400)
+
     def write(self, run: Run, folder: Path) -> tuple[Path, ...]:
         """One file. Raise UsageError where it can't be written."""
         out = io.StringIO()
@@ -144,10 +156,12 @@ def _composites(run: Run) -> Table:
 
 
 def _failures(run: Run) -> Table:
-    table = _table("Not scored", ("task", False), ("step", False), ("reason", False), ("count", True))
+    columns = (("task", False), ("step", False), ("reason", False), ("count", True), ("the first one says", False))
+    table = _table("Not scored", *columns)
     for result in run.results:
         for stage, reason, count in failure_rows(result):
-            table.add_row(_word(identity(result)), _word(stage), _word(reason), _word(f"{count:,}", "red"))
+            first = Text(one_line(result.words.get(f"{stage}: {reason}", ""), 200))
+            table.add_row(_word(identity(result)), _word(stage), _word(reason), _word(f"{count:,}", "red"), first)
     return table
 
 

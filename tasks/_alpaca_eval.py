@@ -1,6 +1,5 @@
 """AlpacaEval's metrics: win rates as its leaderboard prints them, and the length-controlled one."""
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from h3eval.datasets import read_rows
 from h3eval.errors import ConfigError
 from h3eval.stats.estimates import mean, nothing
 from h3eval.stats.length_control import length_controlled
@@ -32,15 +32,14 @@ def gamed_rows(file: str) -> dict[int, dict[str, Json]]:
     """
     found: dict[int, dict[str, Json]] = {}
     try:
-        with Path(file).open(encoding="utf-8", newline="") as lines:
-            for line, row in enumerate(csv.DictReader(lines)):
-                entry = found.setdefault(
-                    int(row["index"]), {"difficulty": float(row["instruction_difficulty"]), "gamed": []}
-                )
-                preference, delta = row["preference"], float(row["std_delta_len"])
-                if preference:
-                    entry["gamed"].append([line, float(preference), delta])
-    except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
+        for line, row in enumerate(read_rows(Path(file))):
+            entry = found.setdefault(
+                int(row["index"]), {"difficulty": float(row["instruction_difficulty"]), "gamed": []}
+            )
+            preference, delta = row["preference"], float(row["std_delta_len"])
+            if preference:
+                entry["gamed"].append([line, float(preference), delta])
+    except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{file}: not AlpacaEval's df_gamed.csv: {error!r}") from error
     return found
 

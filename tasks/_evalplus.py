@@ -7,7 +7,6 @@ instruction alone: providers that take no beginning), `base` (the bare prompt, c
 
 import ast
 import functools
-import gzip
 import importlib.util
 import json
 import os
@@ -24,6 +23,7 @@ from h3eval.errors import ConfigError, DataMissing
 from h3eval.stats.estimates import mean, proportion
 from h3eval.stats.passes import pass_at_k
 from h3eval.types import Estimate, Item, Json, Message, Metric, Prompt, Reply, Request, Sample, Score, Source, Task
+from h3eval.untrusted import files, values
 
 from ._shared import DEMO_TOKENS, reading
 
@@ -116,11 +116,10 @@ def rows(source: Source, name: str, file: str, version: str) -> list[dict[str, J
 
 def read(path: Path) -> list[dict[str, Json]]:
     """Rows of EvalPlus's own files, in which -Infinity is an input like any other. Raise ConfigError for others."""
-    opener = gzip.open if path.suffix == ".gz" else open
     try:
-        with opener(path, "rt", encoding="utf-8") as lines:
-            found = [json.loads(line) for line in lines if line.strip()]
-    except (OSError, EOFError, ValueError) as error:
+        # A whole number of any length is an input too, and a key's last value counts, as for EvalPlus itself.
+        found = [values.parsed(line, "keep", True, True) for line in files.lines(path) if line.strip()]
+    except ValueError as error:
         raise ConfigError(f"{path}: can't be read: {error}") from error
     if lacking := [field for field in FIELDS if any(field not in row for row in found)]:
         raise ConfigError(f"{path}: rows without {', '.join(lacking)}: not EvalPlus's own release")

@@ -36,7 +36,7 @@ from . import _lm_eval_files as task_files
 from ._lm_eval_guard import guarded
 from ._lm_eval_metrics import metrics
 from ._lm_eval_requests import choice_probabilities, generation_request, plain, prompt_of
-from ._lm_eval_rows import OneDoc, RowsTask, loaded
+from ._lm_eval_rows import OneDoc, RowsTask, fitting, loaded
 
 FEWSHOT_SEED = 1234
 """lm-eval's default seed for drawing examples."""
@@ -94,8 +94,9 @@ class Bridge:
         limit = source.options.get("limit") or 0
         # A share (`limit` below 1) is taken by the caller, who sees how many there are.
         documents = task.doc_iterator(limit=int(limit) if limit >= 1 else None)
-        for number, doc in documents:
-            yield self._sample(task, number, doc, source.options)
+        with fitting(self.name, task.splits):
+            for number, doc in documents:
+                yield self._sample(task, number, doc, source.options)
 
     def _shots(self, options: Mapping[str, Json]) -> int:
         given = self.outline.get("num_fewshot") if self.shots is None else self.shots

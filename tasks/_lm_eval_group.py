@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 
@@ -47,7 +47,11 @@ class Group:
         shared = Shared(source)
         live = [self._part(name, shared) for name in (self.demo if source.demo else self.parts)]
         limit = source.options.get("limit") or 0
-        yield from islice(_in_turn(live), int(limit) if limit >= 1 else None)
+        most = int(limit) if limit >= 1 else None
+        # The first round is read as a whole, so that whoever asks for one sample knows which data all of them are of.
+        firsts = [(part, sample) for part in live[:most] if (sample := next(part, None)) is not None]
+        rest = _in_turn([part for part, _ in firsts])
+        yield from islice(chain((sample for _, sample in firsts), rest), most)
 
     def _part(self, name: str, source: Source) -> Iterator[Sample]:
         for sample in self.parts[name].samples(source):

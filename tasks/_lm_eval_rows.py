@@ -1,18 +1,24 @@
 """lm-eval's task objects on rows that we read, split by split, when lm-eval first asks for one."""
 
 import copy
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import datasets
 import jinja2
 from lm_eval.api.task import ConfigurableTask
 
+from h3eval.datasets import KnownRow, Origin, misfit
 from h3eval.errors import ConfigError, DataMissing
 from h3eval.types import Json, Source
 
 Row = dict[str, Json]
-MISFITS = (jinja2.TemplateError, ImportError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+MISFITS = (
+    jinja2.TemplateError, ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError,
+    RuntimeError, TypeError, ValueError,
+)  # fmt: skip
 """What lm-eval's code raises on data that is not what it expects."""
 LOCAL: Mapping[tuple[str, str], Mapping[str, str]] = {
     ("openai/gsm8k", "main"): {"train": "gsm8k/train.jsonl", "test": "gsm8k/test.jsonl"},
@@ -50,6 +56,10 @@ COLUMNS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 }
 """The column that names a row's configuration, with its names where they differ from the hub's."""
 
+NAMED = ("doc_to_text", "doc_to_target", "doc_to_choice")
+"""Keys of a task file that may be a column's bare name."""
+NAME = re.compile(r"[A-Za-z_]\w*")
+
 # Bars over a thousand rows say nothing, 57 times.
 datasets.disable_progress_bars()
 
@@ -60,10 +70,13 @@ class Splits(dict[str, Any]):
     def __init__(self, source: Source, hub: str, config: str | None, demo: str) -> None:
         super().__init__()
         self._source, self._hub, self._config, self._demo = source, hub, config, demo
+        self.origins: list[Origin] = []
+        """Where the rows came from that were read so far."""
 
     def __missing__(self, split: str) -> Any:
         files = local_files(self._hub, self._config, split)
         read = self._source.rows(self._hub, self._config, split, files=files, demo=self._demo)
+        self.origins += [row.origin for row in read[:1] if isinstance(row, KnownRow)]
         found = rows_of(self._hub, self._config, read)
         if not found:
             raise DataMissing(f"{self._hub}: no rows of {self._config or 'it'} in the split {split}")
@@ -120,15 +133,15 @@ class RowsTask(ConfigurableTask):  # type: ignore[misc]
     """lm-eval's task on given rows; `rows` is None where only lm-eval's own loader can read them."""
 
     def __init__(self, config: Mapping[str, Any], rows: dict[str, Any] | None, shots: int) -> None:
-        self._rows, self.shots = rows, shots
+        self.splits, self.shots = rows, shots
         super().__init__(config=copy.deepcopy(dict(config)) | {"num_fewshot": shots})
 
     def download(self, *args: Any, **kwargs: Any) -> None:
         """Called by lm-eval's constructor."""
-        if self._rows is None:
+        if self.splits is None:
             super().download(*args, **kwargs)
         else:
-            self.dataset = self._rows
+            self.dataset = self.splits
 
     def fewshot_docs(self) -> Any:
         """Rows to draw examples from: none are read where none are drawn."""
@@ -154,6 +167,15 @@ class RowsTask(ConfigurableTask):  # type: ignore[misc]
         self.multiple_target = shape["multiple_target"]
 
 
+@contextmanager
+def fitting(name: str, splits: Mapping[str, Any] | None) -> Iterator[None]:
+    """Raise DataMissing, with the split and what it lacks, where lm-eval's code can't use the rows."""
+    try:
+        yield
+    except MISFITS as error:
+        raise misfit(f"{name}: lm-eval can't use the data", error, getattr(splits, "origins", [])) from error
+
+
 def loaded(config: Mapping[str, Any], source: Source, shots: int, demo: str) -> RowsTask:
     """The task on its data. Raise DataMissing, and ConfigError for more examples than there are."""
     name = config["task"]
@@ -161,10 +183,14 @@ def loaded(config: Mapping[str, Any], source: Source, shots: int, demo: str) -> 
     if own_loader and source.demo:
         raise DataMissing(f"no demo samples ship for {name}; use --data real")
     hub, part = str(config.get("dataset_path")), config.get("dataset_name")
-    try:
-        task = RowsTask(config, None if own_loader else Splits(source, hub, part, demo), shots)
-    except MISFITS as error:
-        raise DataMissing(f"{name}: lm-eval can't use the data: {type(error).__name__}: {error}") from error
+    splits = None if own_loader else Splits(source, hub, part, demo)
+    with fitting(name, splits):
+        task = RowsTask(config, splits, shots)
+        for key in NAMED:
+            column = config.get(key)
+            # To lm-eval a name that no column has is text that every row shares: all answers would be wrong.
+            if isinstance(column, str) and NAME.fullmatch(column) and column not in task.features:
+                raise KeyError(column)
     # One more is drawn, lest the question be among its own examples.
     spare = task.fewshot_cfg.split is not None and task.fewshot_cfg.split == task.config.test_split
     if shots and len(task.sampler.fewshot_docs()) < shots + spare:

@@ -50,10 +50,11 @@ class Samples:
             )
 
     def _answer(self, row: dict[str, Json], demo: bool) -> str:
-        joined = row.get(f"baseline_{self.baseline}")
-        if joined is None and (demo or row.get("generator") == self.baseline):
-            joined = row.get("output")
-        if not isinstance(joined, str):
+        column = f"baseline_{self.baseline}"
+        # Each form has its columns: a row that lacks one says so.
+        joined = row[column] if column in row else row["output"]
+        ours = column in row or demo or row["generator"] == self.baseline
+        if not ours or not isinstance(joined, str):
             raise DataMissing(
                 f"alpaca_eval: no answer of the baseline {self.baseline} in the data; put {JOINED} or "
                 f"{self.config}.json of {HUB} under --data-dir"

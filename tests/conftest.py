@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from browsing import Visit
+from hypothesis import HealthCheck, settings
 from scripted_server import ScriptedServer
 
 from h3eval.errors import NoSandbox
@@ -16,6 +17,10 @@ from h3eval.sandbox.runner import Jail
 from h3eval.store import Store
 
 ROOT = Path(__file__).parents[1]
+
+# On a busy machine an example may take any time: that is no fault of what is tested.
+settings.register_profile("no-clock", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("no-clock")
 
 
 @pytest.fixture(scope="session")

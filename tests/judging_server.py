@@ -1,4 +1,4 @@
-"""The scripted server with a judge's answers: a request for one token gets `m` or `M`.
+"""The scripted server with a judge's answers: a request for one token gets `m` or `M`, whatever the run's nonces.
 
 As a process of its own: `python tests/judging_server.py` prints its URL and serves until its
 standard input closes.
@@ -7,16 +7,20 @@ standard input closes.
 import asyncio
 import contextlib
 import math
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from scripted_server import Act, ScriptedServer, Seen, envelope, number, prompt_of
 
+NONCE = re.compile(r"(?<=[ \[])[0-9a-f]{10}(?=[\]:])")
+"""As our own wordings have it: different in each run."""
+
 
 def judged(body: Mapping[str, Any], n: int) -> dict[str, Any]:
     """A verdict in AlpacaEval's form: the probabilities of the two names, a function of the prompt."""
-    share = 0.02 + 0.96 * number(prompt_of(body))
+    share = 0.02 + 0.96 * number(NONCE.sub("", prompt_of(body)))
     top = [{"token": token, "logprob": math.log(p), "bytes": None} for token, p in (("m", share), ("M", 1 - share))]
     choice = {
         "index": 0,

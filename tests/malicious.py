@@ -157,7 +157,7 @@ def f(x): return x
 ### M25 forges outputs
 import os
 for fd in (1, 2, 3, 4, 5, 6, 10, 11):
-    try: os.write(fd, b'load 0 \n0 0 0\n1 0 0\n2 0 0\ndone 0 \n')
+    try: os.write(fd, b'load \n0 0\n1 0\n2 0\ndone \n')
     except OSError: pass
 os._exit(0)
 def f(x): return x
@@ -305,7 +305,7 @@ def f(x): return P()
 ### X03 done at once
 def f(x):
     import os
-    os.write(4, b'done 0 \n')
+    os.write(4, b'done \n')
     return 1
 
 ### X04 outlives its parent
@@ -323,13 +323,13 @@ def f(x):
 ### X06 impossible numbers
 def f(x):
     import os
-    os.write(4, b'0 99999999999999999999999999 1\n' + b'9' * 5000 + b' 0 1\n')
+    os.write(4, b'0 ' + b'9' * 5000 + b'\n' + b'9' * 5000 + b' 1\n')
     return 1
 
 ### X07 claims processor time
 def f(x):
     import os
-    os.write(4, b'0 99999999999999 1\n')
+    os.write(4, b'0 1 99999999999999\n')
     while True: pass
 
 ### X08 runs from memory
@@ -343,13 +343,13 @@ def f(x): return call(0x40000000 + 39)
 ### X10 nests forged text
 def f(x):
     import os
-    os.write(4, b'0 0 ' + b'[' * 200000 + b']' * 200000 + b'\n')
+    os.write(4, b'0 ' + b'[' * 200000 + b']' * 200000 + b'\n')
     return 1
 
 ### X11 two tags
 def f(x):
     import os
-    os.write(4, b'0 0 {"t":[1],"s":[1]}\n')
+    os.write(4, b'0 {"t":[1],"s":[1]}\n')
     return 1
 
 ### X12 colliding numbers

@@ -55,4 +55,4 @@ class MemoryJournal:
 
     def cost_micro(self) -> int:
         """Millionths of a US dollar of all attempts."""
-        return sum(each.info.get("cost_micro", 0) for each in self.attempts.values())
+        return sum(each.info.get("cost_micro") or 0 for each in self.attempts.values())

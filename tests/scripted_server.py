@@ -167,12 +167,12 @@ class ScriptedServer:
 
     def __enter__(self) -> "ScriptedServer":
         self._thread.start()
-        assert self._ready.wait(10), "the scripted server does not start"
+        assert self._ready.wait(120), "the scripted server does not start"
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(120)
 
     def _run(self) -> None:
         # A runner also ends the handlers that hang.

@@ -11,7 +11,7 @@ def h3eval(*arguments: str, cwd: Path, **env: str) -> subprocess.CompletedProces
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("H3EVAL_", "OPENAI_"))}
     return subprocess.run(
         [sys.executable, "-m", "h3eval.cli", *arguments],
-        cwd=cwd, env={**clean, "HF_HUB_OFFLINE": "1", **env}, capture_output=True, text=True, check=False, timeout=120,
+        cwd=cwd, env={**clean, "HF_HUB_OFFLINE": "1", **env}, capture_output=True, text=True, check=False, timeout=900,
     )  # fmt: skip
 
 

@@ -1,11 +1,12 @@
 """LoRA adapters: is this one that we may put on a model, and what must an engine know of it?"""
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from h3eval.backends import _weights
+from h3eval.checkpoints import adaptersettings, tokenizers
+from h3eval.checkpoints.tokenizers import Model
 from h3eval.config import ModelSpec, read_json
 from h3eval.errors import BackendError, ConfigError
 
@@ -45,12 +46,13 @@ def adapter(spec: ModelSpec) -> Adapter | None:
 
 def put_on(model: Any, chosen: Adapter) -> None:
     """Put the adapter's layers into a transformers model, not merged: as it is served. Raise BackendError."""
-    if not find_spec("peft"):
-        raise BackendError("an adapter needs one more package: pip install 'h3eval[fuse]' (peft)")
     try:
         info = model.load_adapter(str(chosen.folder))
     except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise BackendError(f"adapter {chosen.folder.name} does not fit: {_weights.first_line(error)}") from error
+        why = _weights.first_line(error)
+        if "ignore_mismatched_sizes" in why:
+            why = "its tensors have other shapes than the model's (more tokens, or another base?)"
+        raise BackendError(f"adapter {chosen.folder.name} does not fit: {why}") from error
     stray = [*info.unexpected_keys, *info.missing_keys, *info.mismatched_keys]
     if stray:
         counted = f"{len(stray)} tensors have no place or no weights"
@@ -65,4 +67,43 @@ def _checked(where: str, folder: Path, config: dict[str, Any]) -> Adapter:
         raise ConfigError(f"{where}: {CONFIG}: r is no rank: {config.get('r')}")
     named = config.get("target_modules")
     modules = tuple(sorted({name.rpartition(".")[2] for name in named})) if isinstance(named, list) else ()
+    adaptersettings.read(folder, config, by_peft=True)
     return Adapter(folder, max(ranks), bool(config.get("modules_to_save")), modules)
+
+
+def check_plain(chosen: Adapter) -> None:
+    """Raise ConfigError for an adapter that is more than one scale and two matrices a layer: engines without peft
+    leave out the rest, and the patterns, in silence."""
+    config = read_json(chosen.folder / CONFIG)
+    adaptersettings.read(chosen.folder, config)
+    for key in ("rank_pattern", "alpha_pattern"):
+        if config.get(key):
+            raise adaptersettings.refused(chosen.folder, f"{key} is set, and this engine has one scale for all layers")
+
+
+def check_beside(chosen: Adapter, model: Path, template: str) -> None:
+    """Raise ConfigError where the adapter's folder has other tokens than the model's, or another chat template.
+
+    The model is asked with its own tokenizer and template. `template` other than auto says that this is meant.
+    """
+    config = read_json(model / "config.json")
+    base, beside = Model(model.name, model, config), Model(chosen.folder.name, chosen.folder, {}, adapter=True)
+    own, other = tokenizers.read(base), tokenizers.read(beside)
+    if not other.present:
+        return
+    strange = {at for at, token in other.tokens.items() if own.tokens and own.tokens.get(at) != token}
+    where = f"adapter {chosen.folder}"
+    if strange:
+        first = min(strange)
+        raise ConfigError(
+            f"{where}: its tokenizer has {len(strange)} tokens that are not the model's ({first} is "
+            f"{other.tokens[first]!r}), and the model's is used: merge the adapter with peft first, and save its "
+            "tokenizer beside the result"
+        )
+    given = other.facts.get("chat template")
+    if template == "auto" and given and given != own.facts.get("chat template"):
+        raise ConfigError(
+            f"{where}: another chat template than the model's lies beside it, and the model's is used: say "
+            "chat_template=yes (the model's own) or no (none) in the model's arguments, or merge the adapter with peft "
+            "first, and save its tokenizer beside the result"
+        )

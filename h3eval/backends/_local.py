@@ -4,7 +4,6 @@ import logging
 import os
 import re
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,10 +11,12 @@ from jinja2 import TemplateError
 from transformers import AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from h3eval import extras
 from h3eval.backends import _adapters, _demo, _weights
 from h3eval.config import ModelSpec, read_json
-from h3eval.errors import BackendError, ConfigError
+from h3eval.errors import ConfigError
 from h3eval.types import Call, Fault, Json
+from h3eval.untrusted.messages import loading
 
 ARGS = {
     "dtype": "auto, float32, bfloat16 or float16; auto is bfloat16 on a GPU and float32 on a CPU",
@@ -41,7 +42,7 @@ class Local:
         self.template = one_of(spec, "chat_template", ("auto", "yes", "no"))
         self.dtype = one_of(spec, "dtype", DTYPES)
         self.max_length = number(spec, "max_length")
-        self.demo = spec.model == "demo"
+        self.demo = spec.model in _demo.MODELS
         self.hub = not self.demo and not _weights.is_local(spec.model)
         self.gguf = not self.demo and not self.hub and Path(spec.model).expanduser().is_file()
         self.adapter = _adapters.adapter(spec)
@@ -49,25 +50,27 @@ class Local:
             raise ConfigError(f"{spec.backend}: adapter={spec.args['adapter']}: not on a GGUF file")
         self.name = self._name()
         self.can = self._kinds()
+        if self.adapter and not self.hub and not self.demo:
+            _adapters.check_beside(self.adapter, _weights.local(spec.model, self.remote_code), self.template)
 
     def folder(self) -> Path:
         """The checkpoint folder or GGUF file; fetched or made now where it is not here yet."""
         if self.demo:
-            return _demo.folder()
+            return _demo.folder(self.spec.model)
         if self.hub:
             found = _weights.download(self.spec.model, self.revision)
             _weights.check_folder(found, self.remote_code)
+            if self.adapter:
+                _adapters.check_beside(self.adapter, found, self.template)
             return found
         return _weights.local(self.spec.model, self.remote_code)
 
     def tokenizer(self, folder: Path) -> Any:
         """The model's tokenizer. Raise BackendError if it can't be read."""
-        if folder.is_file():
-            return _demo.gguf_tokenizer(folder)
-        try:
+        with loading(f"model {self.spec.model}: tokenizer"):
+            if folder.is_file():
+                return _demo.gguf_tokenizer(folder)
             return AutoTokenizer.from_pretrained(folder, trust_remote_code=self.remote_code)
-        except (OSError, ValueError, KeyError) as error:
-            raise BackendError(f"model {self.spec.model}: tokenizer: {_weights.first_line(error)}") from error
 
     @property
     def adapted(self) -> dict[str, Json]:
@@ -82,14 +85,13 @@ class Local:
     def _kinds(self) -> frozenset[str]:
         model = self.spec.model
         if self.demo:
-            _demo.check()
+            _demo.check(model)
             return _weights.CAUSAL
         if self.hub:
             return _weights.kinds(_weights.hub_config(model, self.revision), model)
         path = _weights.local(model, self.remote_code)
         if path.is_file():
-            if not find_spec("gguf"):
-                raise BackendError("GGUF files need one more package: pip install gguf")
+            extras.need("gguf", "accelerate", what="a GGUF file")
             return _weights.CAUSAL
         return _weights.kinds(read_json(path / "config.json"), model)
 

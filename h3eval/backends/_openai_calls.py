@@ -122,7 +122,7 @@ class Asking:
             outcome, info = self._read(call, answer)
             kept = outcome.fault if isinstance(outcome, Trouble) else outcome
             possible = most if isinstance(kept, Fault) and kept.billed == "unknown" else 0.0
-            spent = purse.cost(info["usage_in"], info["usage_out"])
+            spent = purse.cost(info["usage_in"], info["usage_out"]) or 0.0
             await self.journal.outcome(attempt, call.key, kept, info)
             self._learn(endpoint, answer, outcome, sent_at)
             return outcome
@@ -151,8 +151,12 @@ class Asking:
             if isinstance(outcome, Reply):
                 tokens_in, tokens_out = outcome.tokens_in, outcome.tokens_out
                 outcome = self._marked(outcome, str(data.get("id") or ""))
-            cost = round(1e6 * self.memory.purse.cost(tokens_in, tokens_out))
-            info |= {"usage_in": tokens_in, "usage_out": tokens_out, "cost_micro": cost}
+            cost = self.memory.purse.cost(tokens_in, tokens_out)
+            micro = None if cost is None else round(1e6 * cost)
+            info |= {"usage_in": tokens_in, "usage_out": tokens_out, "cost_micro": micro}
+        if isinstance(outcome, Trouble) and outcome.fault.billed == "unknown":
+            # The answer was lost, and may have been paid for: nobody knows what it cost.
+            info["cost_micro"] = None
         if isinstance(outcome, Trouble):
             outcome = replace(outcome, fault=replace(outcome.fault, detail=self._redacted(outcome.fault.detail)))
         return outcome, info

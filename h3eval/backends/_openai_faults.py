@@ -3,7 +3,6 @@
 One reading of statuses, headers and error bodies, so that each fault is treated alike everywhere.
 """
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from enum import Enum
 from h3eval.backends._openai_client import Answer, Lost
 from h3eval.backends._openai_wire import answer_of
 from h3eval.types import Fault, Json, Reply, Request
+from h3eval.untrusted import values
 
 CONTEXT = re.compile(
     r"context[ _](length|window)|maximum (context|prompt|model)|max_model_len|too many tokens|prompt is too long", re.I
@@ -67,8 +67,8 @@ def parsed(body: bytes) -> tuple[Json, str]:
     if not body.strip():
         return None, "an empty body"
     try:
-        data = json.loads(body)
-    except (ValueError, RecursionError):
+        data = values.reply(body)
+    except ValueError:
         return None, f"not JSON: {body[:80]!r}"
     return data, "" if isinstance(data, dict) else f"not a JSON object: {body[:80]!r}"
 

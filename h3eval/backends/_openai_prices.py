@@ -83,13 +83,16 @@ class Purse:
         """Calls under way that hold a reservation."""
         return self.budget.holders
 
-    def cost(self, tokens_in: int, tokens_out: int) -> float:
-        """US dollars; 0 where prices are not known."""
-        return (self.price[0] * tokens_in + self.price[1] * tokens_out) / 1e6 if self.price else 0.0
+    def cost(self, tokens_in: int, tokens_out: int) -> float | None:
+        """US dollars; None where prices are not known: unknown is not nothing."""
+        if self.price is None:
+            return None
+        return (self.price[0] * tokens_in + self.price[1] * tokens_out) / 1e6
 
     def most(self, request: Request) -> float:
-        """The most that one attempt can cost."""
-        return self.cost(most_tokens_in(request), request.max_tokens if request.kind == "complete" else 1)
+        """The most that one attempt can cost, to be set aside; 0 where that is not known: then there is no cap."""
+        most = self.cost(most_tokens_in(request), request.max_tokens if request.kind == "complete" else 1)
+        return most or 0.0
 
     def reserve(self, amount: float) -> bool:
         """Set the amount aside; false where the budget does not allow it now."""

@@ -16,6 +16,7 @@ CHAT, TEXT = "/chat/completions", "/completions"
 MOST_STOPS = 4
 """OpenAI takes no more; the others are applied to the answer."""
 MOST_TOP = 20
+WIDEST = 1 << 63
 MOST_TOP_OPENAI_TEXT = 5
 
 
@@ -104,7 +105,8 @@ def usage_of(request: Request, data: Json, text: str = "") -> tuple[int, int, bo
     own = [own_count(text_bytes(request)), own_count(len(text.encode("utf-8", "surrogatepass")))]
     # Reasoning models bill hidden tokens: only the prompt's count has a bound that we know.
     bounds = [2 * most_tokens_in(request) + 4096, 1 << 24]
-    numbers = [value if type(value) is int and value >= 0 else -1 for value in given]
+    # Nor may a number of thousands of digits, which JSON allows, stop the run: no float and no store has room for it.
+    numbers = [value if type(value) is int and 0 <= value < WIDEST else -1 for value in given]
     sound = all(0 <= number <= bound for number, bound in zip(numbers, bounds, strict=True)) and numbers[0] > 0
     if sound:
         return numbers[0], numbers[1], True

@@ -17,6 +17,7 @@ from jinja2 import TemplateError
 
 from h3eval.errors import ConfigError
 from h3eval.types import Json, Message, Prompt, Request
+from h3eval.untrusted import templates
 
 ROLES = {"user": "User: ", "assistant": "Assistant: ", "system": ""}
 WHOLE = "add_generation_prompt"
@@ -43,14 +44,19 @@ class Encoded:
 
 
 class Prompts:
-    """A tokenizer with the rules for using it. `template` is `auto`, `yes` or `no`."""
+    """A tokenizer with the rules for using it. `template` is `auto`, `yes` or `no`; `name` is the model's.
 
-    def __init__(self, tokenizer: Any, max_length: int, template: str = "auto") -> None:
+    Raise BackendError for a chat template that renders nothing.
+    """
+
+    def __init__(self, tokenizer: Any, max_length: int, template: str = "auto", name: str = "") -> None:
         self.tokenizer = tokenizer
         self.max_length = max_length
         if template == "yes" and not tokenizer.chat_template:
             raise ConfigError("chat_template=yes, but this model's tokenizer has no chat template")
         self.chats = template != "no" and bool(tokenizer.chat_template)
+        if self.chats:
+            templates.check(tokenizer, name)
         # lm-eval's prefix token: what an empty context becomes.
         bos, eos = tokenizer.bos_token_id, tokenizer.eos_token_id
         self.prefix: int | None = bos if bos is not None else eos
@@ -152,9 +158,7 @@ class Prompts:
             return self._whole(safe, options), found
         # A last message of the assistant's is the beginning of its answer.
         begun = safe[-1]["role"] == "assistant"
-        text = self.tokenizer.apply_chat_template(
-            safe, tokenize=False, add_generation_prompt=not begun, continue_final_message=begun
-        )
+        text = templates.rendered(self.tokenizer, safe, add_generation_prompt=not begun, continue_final_message=begun)
         return text, found
 
     def _whole(self, messages: Sequence[Message], options: Mapping[str, Json]) -> str:
@@ -167,10 +171,8 @@ class Prompts:
         # Some templates see a text only as a list of typed parts.
         typed = [{**each, "content": [{"type": "text", "text": each["content"]}]} for each in messages]
         for form in (messages, typed):
-            with suppress(TemplateError, TypeError):
-                text: str = self.tokenizer.apply_chat_template(
-                    form, tokenize=False, add_generation_prompt=bool(options[WHOLE]), **given
-                )
+            with suppress(TemplateError):
+                text = templates.rendered(self.tokenizer, form, add_generation_prompt=bool(options[WHOLE]), **given)
                 if all(part.strip() in text for part in wanted):
                     return text
         raise ValueError("the chat template leaves out a message, or an argument that this judge needs")

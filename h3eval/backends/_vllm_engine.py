@@ -10,11 +10,12 @@ from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
 from vllm.v1.engine.exceptions import EngineDeadError
 
-from h3eval.backends import _classify, _local, _weights
+from h3eval.backends import _classify, _local
 from h3eval.backends._prompts import Encoded, Prompts, seed
 from h3eval.errors import BackendError
 from h3eval.text import cut_at
 from h3eval.types import Call, Fault, Reply
+from h3eval.untrusted.messages import loading
 
 Answers = Iterator[tuple[Call, Reply | Fault]]
 Ask = tuple[Call, Encoded]
@@ -43,16 +44,14 @@ class Engine:
         if current_platform.is_cpu():
             # Blocks of 128, its default there, are longer than most questions: choices would share nothing.
             arguments |= {"enforce_eager": True, "block_size": CPU_BLOCK}
-        try:
+        with loading(f"vllm can't start with {self.name}"):
             self.llm: Any = LLM(**arguments | options)
-        except (OSError, ValueError, RuntimeError, AssertionError) as error:
-            raise BackendError(f"vllm can't start with {self.name}: {_weights.first_line(error)}") from error
         self.labels: Any = self.llm.llm_engine.model_config.hf_config.id2label
         self.tokenizer = model.tokenizer(folder)
         # vLLM wants room for one generated token, even where none is asked for.
         length = int(self.llm.llm_engine.model_config.max_model_len)
         self.length = length
-        self.prompts = Prompts(self.tokenizer, length - 2, model.template)
+        self.prompts = Prompts(self.tokenizer, length - 2, model.template, model.name)
         batched = int(self.llm.llm_engine.vllm_config.scheduler_config.max_num_batched_tokens)
         # Tokens of prompts with draws that it may be given together; 0: any number.
         self.at_once = batched if current_platform.is_cpu() else 0

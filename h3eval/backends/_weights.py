@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,10 @@ from huggingface_hub import hf_hub_download, snapshot_download
 
 from h3eval.config import read_json
 from h3eval.errors import BackendError, ConfigError
+from h3eval.hub import why
 from h3eval.text import digest
+from h3eval.untrusted.messages import shown
+from h3eval.untrusted.weights import check_sizes, header
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".joblib")
@@ -48,16 +52,16 @@ def download(model: str, revision: str | None) -> Path:
     """The folder of a hub model in the hub's cache, without pickles or code. Raise BackendError."""
     try:
         return Path(snapshot_download(model, revision=revision, allow_patterns=[*IDENTITY]))
-    except (OSError, ValueError) as error:
-        raise BackendError(f"model {model}: {first_line(error)}") from error
+    except Exception as error:
+        raise BackendError(f"model {model}: {why(error)}") from error
 
 
 def hub_config(model: str, revision: str | None) -> dict[str, Any]:
     """A hub model's config.json. Raise ConfigError if the hub has none or can't be reached."""
     try:
         file = hf_hub_download(model, "config.json", revision=revision)
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"model {model}: no such folder, and not on the hub: {first_line(error)}") from error
+    except Exception as error:
+        raise ConfigError(f"model {model}: no such folder here, and from the hub: {why(error)}") from error
     return read_json(Path(file))
 
 
@@ -70,11 +74,19 @@ def check_gguf(file: Path) -> None:
 
 def check_folder(folder: Path, remote_code: bool) -> None:
     """Raise ConfigError unless this is a checkpoint that can be loaded without running its code."""
+    adapter = (folder / "adapter_config.json").is_file()
     if not (folder / "config.json").is_file():
-        raise ConfigError(f"model {folder}: no config.json in this folder")
+        cure = f": it holds an adapter; name its base, and adapter={folder}" if adapter else ""
+        raise ConfigError(f"model {folder}: no config.json in this folder{cure}")
+    if adapter:
+        raise ConfigError(
+            f"model {folder}: holds a model and an adapter (adapter_config.json), and transformers would load the "
+            "adapter's base in its place: move the adapter to a folder of its own, and name it with adapter=FOLDER"
+        )
     if not any((folder / name).is_file() for name in TOKENIZERS):
         raise ConfigError(f"model {folder}: no tokenizer (tokenizer.json or tokenizer.model) in this folder")
-    _check_weights(folder)
+    tensors = _check_weights(folder)
+    check_sizes(f"model {folder}: config.json", read_json(folder / "config.json"), tensors)
     for name in () if remote_code else ("config.json", "tokenizer_config.json"):
         if (folder / name).is_file() and "auto_map" in read_json(folder / name):
             raise ConfigError(
@@ -86,6 +98,8 @@ def check_folder(folder: Path, remote_code: bool) -> None:
 def kinds(config: dict[str, Any], model: str) -> frozenset[str]:
     """What a model with this config.json can answer. Raise ConfigError for one of another kind."""
     names = config.get("architectures") or []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"model {model}: architectures = {shown(names)} in config.json: expected a list of names")
     if any(name.endswith("ForSequenceClassification") for name in names):
         return frozenset({"classify"})
     causal = any(name.endswith(("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")) for name in names)
@@ -98,19 +112,36 @@ def kinds(config: dict[str, Any], model: str) -> frozenset[str]:
 
 
 def weights_digest(path: Path) -> str:
-    """SHA-256 over the sorted names and hashes of all files a reply depends on.
-
-    File hashes are remembered in the user's cache by path, size and time of change, so that a
-    second run does not read gigabytes again.
-    """
+    """SHA-256 over the sorted names and hashes of all files a reply depends on."""
     files = [path] if path.is_file() else sorted(set(_identity_files(path)))
-    memory = platformdirs.user_cache_path("h3eval") / "weights.json"
-    known = _remembered(memory)
-    hashes = {file: known.get(_stamp(file)) or _file_hash(file) for file in files}
-    _remember(memory, known | {_stamp(file): value for file, value in hashes.items()})
+    hashes = file_hashes(files)
     # The name of a lone GGUF file is the user's; names within a folder are the format's.
     names = {file: "" if path.is_file() else str(file.relative_to(path)) for file in files}
     return digest("\n".join(f"{names[file]} {hashes[file]}" for file in files))
+
+
+def file_hashes(files: Sequence[Path]) -> dict[Path, str]:
+    """The SHA-256 of each file.
+
+    They are remembered in the user's cache by path, size and time of change, so that a second run does not read
+    gigabytes again.
+    """
+    folder = cache_folder()
+    if folder is None:
+        return {file: file_hash(file) for file in files}
+    memory = folder / "weights.json"
+    known = _remembered(memory)
+    hashes = {file: known.get(_stamp(file)) or file_hash(file) for file in files}
+    _remember(memory, known | {_stamp(file): value for file, value in hashes.items()})
+    return hashes
+
+
+def cache_folder() -> Path | None:
+    """h3eval's folder in the user's cache, made or not; None for a user who has no home at all."""
+    try:
+        return platformdirs.user_cache_path("h3eval")
+    except RuntimeError:
+        return None
 
 
 def first_line(error: BaseException) -> str:
@@ -127,7 +158,8 @@ def _identity_files(folder: Path) -> Iterable[Path]:
     )
 
 
-def _check_weights(folder: Path) -> None:
+def _check_weights(folder: Path) -> int:
+    """How many tensors the folder's weights have. Raise ConfigError where they are not what they should be."""
     names = {file.name for file in folder.iterdir()}
     weights = {name for name in names if name.endswith(".safetensors")}
     if not weights and (pickled := sorted(name for name in names if name.endswith(PICKLES))):
@@ -142,6 +174,7 @@ def _check_weights(folder: Path) -> None:
         raise ConfigError(f"model {folder}: no *.safetensors weights in this folder")
     for name in sorted(weights):
         _check_inside(folder, name)
+    return sum(len(header(folder / name).entries) for name in sorted(weights))
 
 
 def _shards(index: Path) -> set[str]:
@@ -168,7 +201,8 @@ def _stamp(file: Path) -> str:
     return f"{file.resolve()}|{status.st_size}|{status.st_mtime_ns}"
 
 
-def _file_hash(file: Path) -> str:
+def file_hash(file: Path) -> str:
+    """SHA-256 of one file, read now."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -189,4 +223,5 @@ def _remember(memory: Path, known: dict[str, str]) -> None:
         temporary.write_text(json.dumps(known), encoding="utf-8")
         temporary.replace(memory)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()

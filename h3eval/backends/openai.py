@@ -40,9 +40,9 @@ class OpenAI:
         return self.settings.price
 
     @property
-    def usd_spent(self) -> float:
-        """What this backend's calls have cost so far, in US dollars; 0 where prices are not known."""
-        return self._memory.purse.spent
+    def usd_spent(self) -> float | None:
+        """What this backend's calls have cost so far, in US dollars; None where prices are not known."""
+        return self._memory.purse.spent if self.settings.price else None
 
     def share(self, budget: Budget) -> None:
         """Spend from a budget that other engines spend from too; call it before the first answer."""

@@ -1,6 +1,7 @@
 """Answers made elsewhere, from a file: `outputs:FILE`. Calls no model.
 
-The file is JSON lines of `task`, `id` and `text` (a list of texts for several turns), AlpacaEval's
+The file is JSON lines of `task`, `id` and `text` (a list of texts for several turns; with `finish_reason`, where it
+is known how the last one ended), AlpacaEval's
 `model_outputs.json`, EvalPlus samples, or MT-Bench model answers; gzipped or not. AlpacaEval's
 answers are found by the instruction, MT-Bench's by the question that the sample's id begins with, all
 others by the sample's id.
@@ -11,22 +12,30 @@ from pathlib import Path
 from typing import Any
 
 from h3eval.config import ModelSpec, check_args
-from h3eval.datasets import read_rows
 from h3eval.errors import ConfigError
-from h3eval.text import digest
 from h3eval.types import Backend, Call, Fault, Journal, Json, Prompt, Reply, Request
+from h3eval.untrusted.files import sha256
+from h3eval.untrusted.messages import shown
+from h3eval.untrusted.rows import numbered
 
 Key = tuple[str, str, int, int]
 """Task ('' where the file does not say), sample, turn, repeat. An instruction stands as a sample
 with `INSTRUCTION` before it, the number of an MT-Bench question with `QUESTION`."""
 INSTRUCTION = "instruction: "
 QUESTION = "question: "
+FINISHES = ("stop", "length", "content_filter")
 
 
 class Program(str):
     """An answer that is code: EvalPlus's `solution` stands alone, its `completion` continues the problem's prompt."""
 
     form = ""
+
+
+class Ended(str):
+    """An answer of which the file says how it ended."""
+
+    finish = "stop"
 
 
 class Outputs:
@@ -45,7 +54,7 @@ class Outputs:
             "backend": "outputs",
             # Requests say in `options` which `task`, `sample` and `turn` they are for.
             "by_sample": True,
-            "file_sha256": digest(self.path.read_bytes()),
+            "file_sha256": sha256(self.path),
         }
 
     def answer(self, calls: Iterable[Call], journal: Journal) -> Iterator[tuple[Call, Reply | Fault]]:
@@ -56,7 +65,8 @@ class Outputs:
                 yield call, missing
             else:
                 extra = {"form": text.form} if isinstance(text, Program) else {}
-                yield call, Reply(str(text), model=self.path.name, extra=extra)
+                finish = text.finish if isinstance(text, Ended) else "stop"
+                yield call, Reply(str(text), finish, model=self.path.name, extra=extra)
 
     def _find(self, request: Request) -> str | None:
         options = request.options
@@ -85,7 +95,7 @@ def texts(path: Path) -> dict[Key, str]:
     """All answers of a file. Raise ConfigError naming the row that is not understood, or contradicts."""
     found: dict[Key, str] = {}
     repeats: dict[str, int] = {}
-    for number, row in enumerate(read_rows(path), 1):
+    for number, row in numbered(path):
         where = f"{path}, row {number}"
         for key, text in _answers(row, repeats, where):
             if not isinstance(text, str):
@@ -101,9 +111,11 @@ def _answers(row: Mapping[str, Any], repeats: dict[str, int], where: str) -> Ite
     """The answers of one row, by the fields that tell the four forms apart."""
     if {"task", "id", "text"} <= row.keys():
         turns: Any = row["text"] if isinstance(row["text"], list) else [row["text"]]
-        task = str(row["task"]).partition("/")[0]
-        repeat = _whole(row.get("repeat", 0), where)
-        yield from (((task, str(row["id"]), turn, repeat), text) for turn, text in enumerate(turns))
+        task = _name(row["task"], "task", where).partition("/")[0]
+        name, repeat = _name(row["id"], "id", where), _whole(row.get("repeat", 0), where)
+        if turns and row.get("finish_reason"):
+            turns = [*turns[:-1], _ended(turns[-1], row["finish_reason"], where)]
+        yield from (((task, name, turn, repeat), text) for turn, text in enumerate(turns))
     elif {"instruction", "output"} <= row.keys():
         yield ("", f"{INSTRUCTION}{row['instruction']}", 0, 0), row["output"]
     elif "task_id" in row and row.keys() & {"solution", "completion"}:
@@ -124,6 +136,23 @@ def _answers(row: Mapping[str, Any], repeats: dict[str, int], where: str) -> Ite
         )
 
 
+def _name(value: Any, key: str, where: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ConfigError(f"{where}: {key} = {shown(value)}: expected text or a whole number")
+    return str(value)
+
+
+def _ended(text: Any, finish: Any, where: str) -> Any:
+    """The last turn's answer with how it ended. Raise ConfigError for a reason that is not known."""
+    if finish not in FINISHES:
+        raise ConfigError(f"{where}: finish_reason = {shown(finish)}: expected one of {', '.join(FINISHES)}")
+    if not isinstance(text, str):
+        return text
+    made = Ended(text)
+    made.finish = finish
+    return made
+
+
 def _program(text: Any, form: str) -> Any:
     if not isinstance(text, str):
         return text
@@ -134,7 +163,7 @@ def _program(text: Any, form: str) -> Any:
 
 def _whole(value: Any, where: str) -> int:
     if type(value) is not int or value < 0:
-        raise ConfigError(f"{where}: repeat must be a whole number, not {value!r}")
+        raise ConfigError(f"{where}: repeat must be a whole number, not {shown(value)}")
     return value
 
 

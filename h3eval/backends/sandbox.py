@@ -23,12 +23,13 @@ from importlib.metadata import version
 
 from h3eval.config import ModelSpec, check_args
 from h3eval.errors import BackendError, ConfigError, NoSandbox
-from h3eval.sandbox import asserts, evalplus
+from h3eval.sandbox import asserts, cleaning, evalplus
 from h3eval.sandbox.asserts import Asserts, BrokenTests
 from h3eval.sandbox.choice import Chosen, choose
+from h3eval.sandbox.cleaning import Uncleaned
 from h3eval.sandbox.evalplus import SUITES, Problem, Status
 from h3eval.sandbox.runner import Jail
-from h3eval.sandbox.tiers import UNSAFE
+from h3eval.sandbox.tiers import UNSAFE, Tier
 from h3eval.text import canonical
 from h3eval.types import Backend, Call, Fault, Journal, Json, Reply, Request
 
@@ -74,9 +75,8 @@ class Sandbox:
             **unsafe,
         }
         self.environment = {"sandbox": self.chosen.about, "kernel": platform.release()}
-        self.jails: queue.LifoQueue[Jail | None] = queue.LifoQueue()
-        self.open: set[Jail] = set()
-        self.lock = threading.Lock()
+        self.jails = _Jails(self.chosen.tier)
+        self.cleaners = _Jails(cleaning.tier(self.chosen.tier.name))
 
     def answer(self, calls: Iterable[Call], journal: Journal) -> Iterator[tuple[Call, Reply | Fault]]:
         doubtful: list[tuple[Call, Executed]] = []
@@ -116,14 +116,16 @@ class Sandbox:
                 return Fault("no expected outputs", str(error))
             except BrokenTests as error:
                 return Fault("broken tests", str(error), transient=False)
+            except Uncleaned as error:
+                return Fault("not cleaned", str(error), transient=False)
         return Fault("sandbox died", "twice, on the same program")
 
     def _compared(self, request: Request, suites: Collection[str], hurried: bool) -> Executed:
         if not request.options.get("problem"):
             raise evalplus.Unsolved("the sample holds no problem of EvalPlus's")
         task = _problem(str(request.options["problem"]))
-        code = _code(str(request.prompt), str(request.options["form"]), task.problem)
-        with self._jail() as jail:
+        code = self._program(request, task.problem)
+        with self.jails.one() as jail:
             with task.lock:
                 expected = task.expected(jail)
             wanted = [suite for suite in SUITES if suite in suites]
@@ -134,42 +136,16 @@ class Sandbox:
 
     def _asserted(self, request: Request, hurried: bool) -> Executed:
         tests = _tests(request)
-        code = _code(str(request.prompt), str(request.options["form"]), tests)
-        with self._jail() as checker, self._jail() as jail:
+        code = self._program(request, tests)
+        with self.jails.one() as checker, self.jails.one() as jail:
             return Executed(code, {TESTS: asserts.check(checker, jail, tests, code, hurried)})
 
-    @contextmanager
-    def _jail(self) -> Iterator[Jail]:
-        """A jail that nobody else uses; given back unless it has died, or nobody knows what it is in the middle of."""
-        jail = self._free()
-        try:
-            yield jail
-        except (BrokenTests, evalplus.Unsolved):
-            self.jails.put(jail)
-            raise
-        except BaseException:
-            self._drop(jail)
-            raise
-        self.jails.put(jail)
+    def _program(self, request: Request, asked: Problem | Asserts) -> str:
+        return _code(str(request.prompt), str(request.options["form"]), asked, self._cleaned)
 
-    def _free(self) -> Jail:
-        try:
-            jail = self.jails.get_nowait()
-        except queue.Empty:
-            jail = None
-        if jail is not None and jail.runs < RECYCLED:
-            return jail
-        if jail is not None:
-            self._drop(jail)
-        made = Jail(self.chosen.tier)
-        with self.lock:
-            self.open.add(made)
-        return made
-
-    def _drop(self, jail: Jail) -> None:
-        with self.lock:
-            self.open.discard(jail)
-        jail.close()
+    def _cleaned(self, text: str, entry_point: str) -> str:
+        with self.cleaners.one() as jail:
+            return cleaning.cleaned(jail, text, entry_point)
 
     def _reply(self, found: Executed) -> Reply:
         told = {suite: each.plain() for suite, each in found.statuses.items()}
@@ -182,9 +158,56 @@ class Sandbox:
 
     def close(self) -> None:
         """End every zygote."""
+        self.jails.close()
+        self.cleaners.close()
+
+
+class _Jails:
+    """Jails of one kind, made as they are needed."""
+
+    def __init__(self, tier: Tier) -> None:
+        self.tier = tier
+        self.free: queue.LifoQueue[Jail] = queue.LifoQueue()
+        self.open: set[Jail] = set()
+        self.lock = threading.Lock()
+
+    @contextmanager
+    def one(self) -> Iterator[Jail]:
+        """A jail that nobody else uses; given back unless it has died, or nobody knows what it is in the middle of."""
+        jail = self._any()
+        try:
+            yield jail
+        except (BrokenTests, Uncleaned, evalplus.Unsolved):
+            self.free.put(jail)
+            raise
+        except BaseException:
+            self._drop(jail)
+            raise
+        self.free.put(jail)
+
+    def _any(self) -> Jail:
+        try:
+            jail = self.free.get_nowait()
+            if jail.runs < RECYCLED:
+                return jail
+            self._drop(jail)
+        except queue.Empty:
+            pass
+        made = Jail(self.tier)
+        with self.lock:
+            self.open.add(made)
+        return made
+
+    def _drop(self, jail: Jail) -> None:
+        with self.lock:
+            self.open.discard(jail)
+        jail.close()
+
+    def close(self) -> None:
+        """End every zygote."""
         for jail in tuple(self.open):
             self._drop(jail)
-        self.jails = queue.LifoQueue()
+        self.free = queue.LifoQueue()
 
 
 class _Task:
@@ -221,15 +244,15 @@ def _tests(request: Request) -> Asserts:
     return tests
 
 
-def _code(text: str, form: str, asked: Problem | Asserts) -> str:
+def _code(text: str, form: str, asked: Problem | Asserts, clean: Callable[[str, str], str] = cleaning.sanitized) -> str:
     """The program that an answer makes: `completion` and `solution` as EvalPlus scores files of samples, unchanged;
-    `continued` and `answer` as it treats what a model has just said."""
+    `continued` and `answer` as it treats what a model has just said. Raise Uncleaned where that takes too long."""
     if form == "completion":
         return asked.prompt + text
     if form == "solution":
         return text
     whole = f"{asked.prompt.strip()}\n{text}" if form == "continued" else text
-    return evalplus.sanitized(whole.replace("\t", "    "), asked.entry_point)
+    return clean(whole.replace("\t", "    "), asked.entry_point)
 
 
 def _second(first: Executed, again: Executed) -> Executed:

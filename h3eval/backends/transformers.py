@@ -16,6 +16,7 @@ import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, GgufConfig
 
+from h3eval import extras
 from h3eval.backends import _adapters, _classify, _local, _weights
 from h3eval.backends._causal import Causal
 from h3eval.backends._choices import score
@@ -24,12 +25,17 @@ from h3eval.backends._prompts import Encoded, Prompts
 from h3eval.config import ModelSpec, check_args
 from h3eval.errors import BackendError, ConfigError
 from h3eval.types import Call, Fault, Journal, Json, Reply
+from h3eval.untrusted import templates
+from h3eval.untrusted.messages import loading
+from h3eval.untrusted.weights import header
 
 ARGS = _local.ARGS | {
     "device": "auto, cpu, cuda or cuda:N",
     "batch_size": "auto, or the most rows of one pass",
 }
 CHUNK = 2048
+# Scores of given words come sooner than answers, and so does the first task that is done.
+ORDER = ("classify", "loglikelihood", "complete", "execute")
 Asks = Sequence[tuple[Call, Encoded]]
 Answers = Iterator[tuple[Call, Reply | Fault]]
 
@@ -43,6 +49,8 @@ class Transformers:
         check_args(spec, ARGS)
         _local.quiet()
         self.model = _local.Local(spec)
+        if self.model.adapter:
+            extras.need("peft", what="an adapter")
         self.can = self.model.can
         self.rows = _local.number(spec, "batch_size")
         self.device = _device(spec)
@@ -82,7 +90,7 @@ class Transformers:
         }
         pending = iter(calls)
         while chunk := list(islice(pending, CHUNK)):
-            for kind in sorted({call.request.kind for call in chunk}):
+            for kind in sorted({call.request.kind for call in chunk}, key=ORDER.index):
                 if kind not in self.can:
                     raise BackendError(f"model {self.model.name} can't answer {kind} requests")
                 for call, answer in ways[kind]([call for call in chunk if call.request.kind == kind]):
@@ -132,9 +140,11 @@ class Transformers:
 
     def _causal(self) -> tuple[Causal, Prompts]:
         if self._engine is None or self._prompts is None:
+            templates.start()
             model, tokenizer = self._load(AutoModelForCausalLM)
-            length = self.model.max_length or _local.longest_input(model.config, tokenizer)
-            self._prompts = Prompts(tokenizer, length, self.model.template)
+            with loading(f"model {self.model.name}"):
+                length = self.model.max_length or _local.longest_input(model.config, tokenizer)
+                self._prompts = Prompts(tokenizer, length, self.model.template, self.model.name)
             self._engine = Causal(model, self.rows)
         return self._engine, self._prompts
 
@@ -152,16 +162,28 @@ class Transformers:
             options |= {"gguf_file": path.name, "quantization_config": GgufConfig(dequantize=True)}
         else:
             options |= {"use_safetensors": True}
-        try:
-            model = factory.from_pretrained(path.parent if path.is_file() else path, **options)
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
-            raise BackendError(f"model {self.model.name}: {_weights.first_line(error)}") from error
+        with loading(f"model {self.model.name}"):
+            model, told = factory.from_pretrained(
+                path.parent if path.is_file() else path, output_loading_info=True, **options
+            )
+        if not path.is_file():
+            _check_whole(self.model.name, model, told)
         if self.model.adapter:
+            header(self.model.adapter.folder / _adapters.WEIGHTS)
             _adapters.put_on(model, self.model.adapter)
         # PyTorch's attention leaves out the capping of Gemma 2's attention logits.
         if getattr(model.config.get_text_config(), "attn_logit_softcapping", None):
             model.set_attn_implementation("eager")
         return model.to(self.device).eval(), self.model.tokenizer(path)
+
+
+def _check_whole(name: str, model: Any, told: Mapping[str, Any]) -> None:
+    """Raise BackendError where weights are missing: transformers would draw them at random, and only warn."""
+    # What has no elements can't be missed: shared experts of no width.
+    empty = {each for each, parameter in model.named_parameters() if not parameter.numel()}
+    if missing := sorted(set(told.get("missing_keys") or ()) - empty):
+        first = ", ".join(missing[:3])
+        raise BackendError(f"model {name}: its files lack {len(missing)} of the weights config.json wants: {first}")
 
 
 def _ends(model: Any, tokenizer: Any) -> frozenset[int]:

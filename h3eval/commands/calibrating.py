@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from h3eval import cardfiles, config, registry
+from h3eval import cardfiles, config, registry, written
 from h3eval.cards import card
 from h3eval.commands.comparing import write
-from h3eval.commands.running import INTERRUPTED, Job, budget_for, open_engines, spent_before, work
+from h3eval.commands.running import INTERRUPTED, Job, first_samples, open_engines, work
+from h3eval.commands.spending import budget_for, spent_before
 from h3eval.commands.stored import INCOMPLETE, label_scores, labels_of
 from h3eval.errors import ConfigError
 from h3eval.importers.labelled import import_labelled, plan_for, read_set
@@ -69,7 +70,8 @@ def of_judge(args: Namespace) -> int:
     (name,) = job.plan.judges
     with Store.open(folder) as store:
         import_labelled(store, job.plan, answers, folder)
-        job.budget.spent = spent_before(store)
+        written.check(job.plan, first_samples(store, job.plan))
+        job.budget.spent = spent_before(store, job.engines, job.budget.cap)
         stopped = work(store, job, judging=True, generating=False)
     if stopped:
         say("stopped: every verdict so far is stored; repeat the command to go on")

@@ -15,6 +15,7 @@ from h3eval.gating import Gated
 from h3eval.labels import Labels
 from h3eval.pairing import Change, Comparison
 from h3eval.terminal import output, say
+from h3eval.text import visible
 from h3eval.types import Json
 
 EXIT = {"pass": 0, "fail": 1, "inconclusive": 3}
@@ -143,7 +144,7 @@ def gate(args: Namespace) -> int:
         with Path(step).open("a", encoding="utf-8") as file:
             file.write(summary)
     if os.environ.get("GITHUB_ACTIONS"):
-        print("\n".join(gating.annotations(gated)))
+        print(visible("\n".join(gating.annotations(gated))))
     for check in gated.gate.checks:
         output().print(Text(f"{check.outcome:>12}  {check.name}: {check.note}", style=STYLES[check.outcome]))
     output().print(Text(f"gate: {gated.gate.outcome}: {gated.gate.note}", style="bold"))

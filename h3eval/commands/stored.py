@@ -11,12 +11,14 @@ from h3eval.config import key_values, read_json
 from h3eval.correcting import with_labels
 from h3eval.errors import ConfigError, UsageError
 from h3eval.labels import Labels, read_labels
-from h3eval.scoring import plan_of
+from h3eval.scoring import generations, plan_of
 from h3eval.scoring import score as score_run
 from h3eval.store import Reader
 from h3eval.terminal import output, say
+from h3eval.text import visible
 from h3eval.transporting import with_cards
-from h3eval.types import Report, Run
+from h3eval.types import Failure, Report, Run
+from h3eval.untrusted.messages import cut
 
 INCOMPLETE = 3
 MAIN_REPORT = "html"
@@ -125,6 +127,30 @@ def exit_code(run: Run, max_failed: float) -> int:
                 continue
             why = estimate.note or f"{estimate.n_failed} of {total} not scored"
             incomplete.append(f"{result.task}/{result.protocol}: {why}")
+    if incomplete:
+        say("incomplete:\n  " + "\n  ".join(incomplete))
+    return INCOMPLETE if incomplete else 0
+
+
+def unanswered(folder: Path, max_failed: float) -> int:
+    """After generating alone: say what failed, in the words of its faults, by reason; 0, or 3 as `exit_code` has it."""
+    incomplete = []
+    with Reader(folder) as reader:
+        plan = plan_of(reader)
+        incomplete += [f"{task}: not run, for want of data" for task in reader.meta("missing") or {}]
+        for task in plan.tasks:
+            total, failed = 0, 0
+            reasons: dict[str, list[str]] = {}
+            for _, generation in generations(reader, plan, task):
+                total += 1
+                if isinstance(generation, Failure):
+                    failed += 1
+                    reasons.setdefault(generation.reason, []).append(generation.detail)
+            for reason, said in reasons.items():
+                first = f" (the first: {' '.join(visible(cut(said[0], 300)).split())})" if said[0] else ""
+                say(f"{task.id}: not answered: {len(said)} of {total}: {reason}{first}")
+            if failed > max_failed * total:
+                incomplete.append(f"{task.id}: {failed} of {total} not answered")
     if incomplete:
         say("incomplete:\n  " + "\n  ".join(incomplete))
     return INCOMPLETE if incomplete else 0

@@ -1,11 +1,10 @@
 """`sweep`: merge at every point of a grid, evaluate each, and keep those that no other beats."""
 
+import argparse
 import json
 import math
 import shlex
 import shutil
-import subprocess
-import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,20 +12,19 @@ from typing import Any
 
 import yaml
 
-from h3eval.commands import modelpages
+from h3eval import registry
+from h3eval.commands import children, modelpages
 from h3eval.config import read_json
-from h3eval.errors import ConfigError, H3evalError
-
-try:
-    from h3eval.merge.front import front
-    from h3eval.merge.grid import Point, read
-except ModuleNotFoundError as error:
-    raise ConfigError(f"merging needs {error.name}: pip install 'h3eval[merge]'") from error
+from h3eval.correcting import stated_span
+from h3eval.errors import ConfigError, H3evalError, UnknownPlugin
 from h3eval.folder import RunLock
+from h3eval.merge.front import front
+from h3eval.merge.grid import Point, read
 from h3eval.terminal import output, say
 
 AXES = ("helpful", "honest", "harmless", "over_refusal")
-UNITS = {"proportion": 100.0, "percent": 1.0}
+SPANS = {"proportion": (0.0, 1.0), "percent": (0.0, 100.0)}
+"""The ends of these units; metrics of another say theirs."""
 INCOMPLETE = 3
 Z = 1.96
 SWEEP = "sweep.json"
@@ -38,6 +36,8 @@ def sweep(args: Namespace) -> int:
     points = read(Path(args.config))
     if not (args.suite or args.tasks):
         raise ConfigError("name what to evaluate: --suite 3h, or --tasks NAME,NAME")
+    for place in included(shlex.split(args.run_flags or "")):
+        registry.include(place)
     folder = Path(args.out)
     folder.mkdir(parents=True, exist_ok=True)
     lock = RunLock(folder / "sweep.lock")
@@ -49,6 +49,13 @@ def sweep(args: Namespace) -> int:
         return finish(points, found, folder, args)
     finally:
         lock.release()
+
+
+def included(flags: Sequence[str]) -> list[Path]:
+    """Folders with tasks that the runs are told of: the scales of their metrics are wanted here."""
+    known = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    known.add_argument("--include-path", "--include_path", action="append", type=Path, default=[])
+    return list(known.parse_known_args(flags)[0].include_path)
 
 
 def evaluated(point: Point, folder: Path, args: Namespace) -> Mapping[str, Any]:
@@ -69,23 +76,24 @@ def evaluated(point: Point, folder: Path, args: Namespace) -> Mapping[str, Any]:
 
 def called(*arguments: str, allowed: Sequence[int] = (0,)) -> None:
     """One command of h3eval in a process of its own: its memory is free again when it ends."""
-    done = subprocess.run([sys.executable, "-m", "h3eval.cli", *arguments], check=False)
-    if done.returncode not in allowed:
-        raise Stopped(f"h3eval {arguments[0]} ended with exit code {done.returncode}; repeat the sweep to go on", done)
+    code = children.h3eval(*arguments)
+    if code not in allowed:
+        raise Stopped(f"h3eval {arguments[0]} ended with exit code {code}; repeat the sweep to go on", code)
 
 
 class Stopped(H3evalError):
     """A merge or a run of the sweep has failed; the sweep ends as it did."""
 
-    def __init__(self, message: str, done: "subprocess.CompletedProcess[bytes]") -> None:
+    def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
-        self.exit_code = done.returncode if done.returncode > 0 else 130
+        self.exit_code = code
 
 
 def dimensions(results: Mapping[str, Any]) -> Scores:
     """Mean of the primary metrics of each dimension, in percent with higher better; None where one is missing.
 
-    Tasks that measure over-refusal are an axis of their own.
+    Points, as of MT-Bench, are percent of the way from the lowest to the highest of their metric. Tasks that measure
+    over-refusal are an axis of their own.
     """
     found: Scores = {}
     for name, held in _primary(results).items():
@@ -103,7 +111,7 @@ def intervals(results: Mapping[str, Any]) -> dict[str, list[float]]:
             found[name] = sorted(float(_percent({**held[0], "value": end}) or 0.0) for end in held[0]["ci"])
         elif len(held) > 1 and None not in numbers and all(each.get("se") is not None for each in held):
             mean = sum(number for number in numbers if number is not None) / len(held)
-            wide = Z * math.sqrt(sum((UNITS[each["unit"]] * each["se"]) ** 2 for each in held)) / len(held)
+            wide = Z * math.hypot(*(_factor(each) * each["se"] for each in held)) / len(held)
             found[name] = [max(0.0, mean - wide), min(100.0, mean + wide)]
     return found
 
@@ -119,10 +127,51 @@ def _primary(results: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
 
 
 def _percent(estimate: Mapping[str, Any]) -> float | None:
-    if estimate["value"] is None or estimate["unit"] not in UNITS:
+    ends = span(estimate)
+    if estimate["value"] is None or ends is None:
         return None
-    value = float(estimate["value"]) * UNITS[estimate["unit"]]
+    value = _factor(estimate) * (float(estimate["value"]) - ends[0])
     return 100 - value if estimate["direction"] == "lower" else value
+
+
+def _factor(estimate: Mapping[str, Any]) -> float:
+    """Percent of the way from a metric's lowest value to its highest that one of its units is."""
+    low, high = span(estimate) or (0.0, math.inf)
+    return 100 / (high - low)
+
+
+def span(estimate: Mapping[str, Any]) -> tuple[float, float] | None:
+    """The lowest and the highest value there can be, as the task's own metric says; None where it has no ends."""
+    if estimate["unit"] in SPANS or estimate["value"] is None:
+        return SPANS.get(estimate["unit"])
+    try:
+        task = registry.task(f"{estimate['task']}/{estimate['protocol']}")
+    except UnknownPlugin:
+        return None
+    metric = next((each for each in task.metrics if each.name == estimate["metric"]), None)
+    stated = stated_span(metric, float(estimate["value"])) if metric else None
+    if stated is None or not all(map(math.isfinite, stated)):
+        return None
+    return round(stated[0], 9), round(stated[1], 9)
+
+
+def endless(results: Mapping[str, Any]) -> list[str]:
+    """Primary metrics that have a value and no lowest or highest one, so that they are on no axis."""
+    return [
+        f"{each['task']}/{each['protocol']}: {each['metric']} ({each['unit']})"
+        for held in _primary(results).values()
+        for each in held
+        if each["value"] is not None and span(each) is None
+    ]
+
+
+def rescaled(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which metrics are not shares, and what stands for 0 and for 100 %; for the page."""
+    told = set[str]()
+    for each in (each for results in found for held in _primary(results).values() for each in held):
+        if each["unit"] not in SPANS and (ends := span(each)):
+            told.add(f"{each['task']}/{each['protocol']}: {each['metric']}, {ends[0]:g} to {ends[1]:g} {each['unit']}")
+    return sorted(told)
 
 
 def finish(points: Sequence[Point], found: Sequence[Mapping[str, Any]], folder: Path, args: Namespace) -> int:
@@ -138,8 +187,13 @@ def finish(points: Sequence[Point], found: Sequence[Mapping[str, Any]], folder: 
         for at, (point, each, results) in enumerate(zip(points, scores, found, strict=True))
     ]  # fmt: skip
     what = {"suite": args.suite} if args.suite else {"tasks": args.tasks}
-    content = {"schema": 1, "evaluated": {**what, "flags": args.run_flags or ""}, "axes": axes, "points": held}
+    content = {
+        "schema": 1, "evaluated": {**what, "flags": args.run_flags or ""}, "axes": axes, "rescaled": rescaled(found),
+        "points": held,
+    }  # fmt: skip
     (folder / SWEEP).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    for name in sorted({name for results in found for name in endless(results)}):
+        say(f"{name} has no lowest and highest value that is known: its axis has a gap")
     for each in held if not args.keep_all else []:
         if not each["front"]:
             shutil.rmtree(folder / each["point"] / "model", ignore_errors=True)

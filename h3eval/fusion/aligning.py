@@ -17,11 +17,12 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from h3eval.config import read_toml
 from h3eval.errors import ConfigError
-from h3eval.fusion.architectures import family
+from h3eval.fusion.architectures import understood
 from h3eval.fusion.checkpoints import Checkpoint, copy_tokenizer, digest, opened, write_json
 from h3eval.fusion.folders import REPORT, working
 from h3eval.fusion.progress import Progress, quiet
 from h3eval.fusion.rows import Encoder, Row, encoded, rows, worded
+from h3eval.fusion.saving import check_adapter, check_saved, waiting
 from h3eval.fusion.settings import Source, built, merged, override
 from h3eval.fusion.training import device_of, in_bf16, last_checkpoint
 
@@ -99,7 +100,7 @@ def align(asked: Alignment, out: Path, tell: Callable[[str], None]) -> dict[str,
             tell(f"{out}: finished before; nothing to do")
             return before
         base = Checkpoint(Path(asked.base))
-        family(base.config, base.folder)
+        understood(Checkpoint(base.folder))
         report = _aligned(asked, base, out, tell)
         write_json(out / REPORT, {"settings": asdict(asked), **report})
         shutil.rmtree(out / "checkpoints", ignore_errors=True)
@@ -115,9 +116,15 @@ def _aligned(asked: Alignment, base: Checkpoint, out: Path, tell: Callable[[str]
     torch.manual_seed(asked.seed)
     trainer = quiet(_trainer(asked, tokenizer, found, out / "checkpoints"), Progress(tell))
     trainer.train(resume_from_checkpoint=last_checkpoint(out / "checkpoints"))
-    _write(asked, base, trainer, out)
+    measured = _write(asked, base, trainer, out)
     losses = [each["loss"] for each in trainer.state.log_history if "loss" in each]
-    return {"base_sha256": digest(base), "rows": len(found), "losses": losses, "steps": trainer.state.global_step}
+    return {
+        "base_sha256": digest(base),
+        "rows": len(found),
+        "losses": losses,
+        "steps": trainer.state.global_step,
+        "check": {"measured": measured},
+    }
 
 
 def _trainer(asked: Alignment, tokenizer: Any, found: list[Row], folder: Path) -> Trainer:
@@ -173,15 +180,18 @@ def _arguments(asked: Alignment, folder: Path, device: torch.device) -> dict[str
     }
 
 
-def _write(asked: Alignment, base: Checkpoint, trainer: Trainer, out: Path) -> None:
+def _write(asked: Alignment, base: Checkpoint, trainer: Trainer, out: Path) -> list[dict[str, Any]]:
+    """Write what was trained; what the check of it measured. Raise Differs."""
     model = trainer.accelerator.unwrap_model(trainer.model)
-    if asked.rank and not asked.merge:
-        model.save_pretrained(out)
-        opened(out, base)
-        return
-    if asked.rank:
-        model = model.merge_and_unload()
-    # An expert has its base's types, whatever it was trained in.
-    model.to(getattr(torch, str(base.config.get("dtype") or base.config.get("torch_dtype") or "float32")))
-    model.save_pretrained(out)
-    copy_tokenizer(base.folder, out)
+    with waiting(out) as folder:
+        if asked.rank and not asked.merge:
+            model.save_pretrained(folder)
+            opened(folder, base)
+            return [check_adapter(model, folder, base.folder)]
+        if asked.rank:
+            model = model.merge_and_unload()
+        # An expert has its base's types, whatever it was trained in.
+        model.to(base.tensor(next(name for name in base.names if ".self_attn." in name)).dtype)
+        model.save_pretrained(folder)
+        copy_tokenizer(base.folder, folder)
+        return check_saved(model, folder)

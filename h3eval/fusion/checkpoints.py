@@ -16,6 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from h3eval.checkpoints import adapters
+from h3eval.checkpoints.adapters import Base
 from h3eval.config import read_json
 from h3eval.errors import ConfigError
 
@@ -23,10 +25,14 @@ TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "tokenizer.model", "added_tokens.json",
     "vocab.json", "merges.txt", "chat_template.jinja", "generation_config.json",
 )  # fmt: skip
+INDEX = "model.safetensors.index.json"
 
 
 class Checkpoint:
     """A model's folder: `config`, the names of its tensors, and each tensor when it is asked for."""
+
+    notes: tuple[str, ...] = ()
+    """What a user must know of it."""
 
     def __init__(self, folder: Path) -> None:
         """Raise ConfigError where there is no model with safetensors weights."""
@@ -61,46 +67,36 @@ class Checkpoint:
 
 
 class Adapted(Checkpoint):
-    """A base with one LoRA adapter: W + s B A, s = alpha / rank, or alpha / sqrt(rank) for rank-stabilised ones."""
+    """A base with one LoRA adapter: W + s B A."""
 
     def __init__(self, base: Checkpoint, folder: Path, scaled: bool = True) -> None:
         """`scaled` False leaves s out, as the published code of H3Fusion does. Raise ConfigError for other adapters."""
         self.folder, self.config, self.places = folder, base.config, base.places
         self.base = base
-        adapter = read_json(folder / "adapter_config.json")
-        kind = adapter.get("peft_type")
-        odd = [key for key in ("use_dora", "rank_pattern", "alpha_pattern", "modules_to_save") if adapter.get(key)]
-        if kind != "LORA" or odd:
-            what = ", ".join(odd) or kind
-            raise ConfigError(
-                f"{folder}: an adapter with {what}: only plain LoRA is read; merge it into its base first"
-            )
-        rank = adapter["r"]
-        scale = adapter["lora_alpha"] / (rank**0.5 if adapter.get("use_rslora") else rank)
-        self.scale = scale if scaled else 1.0
-        self.parts = _places(folder, "adapter_model.safetensors")
+        shapes = {name: base.shape(name) for name in base.names}
+        tied = bool(base.config.get("tie_word_embeddings", "lm_head.weight" not in base.places))
+        made = adapters.read(
+            folder, Base(str(base.folder), shapes, lambda name: base.tensor(name).float().numpy(), base.config, tied)
+        )
+        self.changes, self.notes = made.changes, made.notes
+        self.scaled = scaled
 
     def low_rank(self, name: str) -> tuple[Tensor, Tensor] | None:
-        stem = "base_model.model." + name.removesuffix(".weight")
-        if stem + ".lora_A.weight" not in self.parts:
+        change = self.changes.get(name)
+        if change is None:
             return None
-        a, b = (self._part(f"{stem}.lora_{side}.weight").float() for side in "AB")
-        return self.scale * b, a
+        scale = change.scale if self.scaled else 1.0
+        return scale * torch.from_numpy(change.left), torch.from_numpy(change.right)
 
     def tensor(self, name: str) -> Tensor:
         weights = self.base.tensor(name)
         change = self.low_rank(name)
         return weights if change is None else (weights.float() + change[0] @ change[1]).to(weights.dtype)
 
-    def _part(self, name: str) -> Tensor:
-        with safe_open(self.parts[name], framework="pt") as file:
-            found: Tensor = file.get_tensor(name)
-            return found
-
 
 def opened(folder: Path, base: Checkpoint | None = None, scaled: bool = True) -> Checkpoint:
     """A model's or, with its base, a LoRA adapter's folder. Raise ConfigError for anything else."""
-    if (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file():
+    if adapters.is_adapter(folder):
         if base is None:
             raise ConfigError(f"{folder}: a LoRA adapter: it needs `base`, the model that it was trained from")
         return Adapted(base, folder, scaled)
@@ -112,7 +108,7 @@ class Writer:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        for old in [*folder.glob("*.safetensors"), folder / "model.safetensors.index.json"]:
+        for old in [*folder.glob("*.safetensors"), folder / INDEX]:
             old.unlink(missing_ok=True)
         self.folder = folder
         self.waiting: dict[str, Tensor] = {}
@@ -140,7 +136,7 @@ class Writer:
             os.replace(self._path(number), final)
             index.update(dict.fromkeys(names, final.name))
         write_json(
-            self.folder / "model.safetensors.index.json",
+            self.folder / INDEX,
             {"metadata": {"total_size": self.bytes}, "weight_map": dict(sorted(index.items()))},
         )
         write_json(self.folder / "config.json", config)
@@ -182,7 +178,7 @@ def write_json(file: Path, value: Any) -> None:
 
 def _places(folder: Path, single: str = "model.safetensors") -> dict[str, Path]:
     """Tensor to the file that holds it. Pickled weights are not read."""
-    index = folder / "model.safetensors.index.json"
+    index = folder / INDEX
     if index.is_file():
         return {name: folder / file for name, file in read_json(index)["weight_map"].items()}
     file = folder / single

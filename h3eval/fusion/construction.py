@@ -11,10 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from h3eval.checkpoints import architecture, compatibility, tokenizers
+from h3eval.checkpoints.tokenizers import Model, Ways
 from h3eval.config import read_json
 from h3eval.errors import ConfigError
-from h3eval.fusion.architectures import FAMILIES, Form, activation, check_alike, family
-from h3eval.fusion.checkpoints import Checkpoint, Writer, copy_tokenizer, digest, layers, opened
+from h3eval.fusion.architectures import FAMILIES, Form, activation, check_alike, understood
+from h3eval.fusion.checkpoints import Adapted, Checkpoint, Writer, copy_tokenizer, digest, layers, opened
 from h3eval.fusion.folders import REPORT
 from h3eval.fusion.modeling_mixture import PROJECTIONS, Vectors
 from h3eval.fusion.settings import Construction, Settings
@@ -45,6 +47,8 @@ class Parts:
     """Expert's place to the model whose behaviour it loses."""
     how: Construction
     names: list[str]
+    notes: list[str] = field(default_factory=list)
+    """What a user must know of how the experts differ beside their weights."""
 
     def change(self, expert: int, name: str, start: Tensor) -> Tensor:
         """D_i, less what the negated model adds: (out, in), float32."""
@@ -85,15 +89,43 @@ class Parts:
 def parts(asked: Settings) -> Parts:
     """Open and check all checkpoints. Raise ConfigError for what can't be fused."""
     how = asked.construction
-    base = Checkpoint(Path(asked.base))
-    family(base.config, base.folder)
+    base = understood(Checkpoint(Path(asked.base)))
     scaled = how.compat != "h3fusion_code"
-    experts = [opened(Path(folder), base, scaled) for folder in asked.experts.values()]
+    experts = [_opened(Path(folder), base, scaled) for folder in asked.experts.values()]
     names = list(asked.experts)
-    unwanted = {names.index(name): opened(Path(folder), base) for name, folder in how.negate.items()}
+    unwanted = {names.index(name): _opened(Path(folder), base) for name, folder in how.negate.items()}
     for each in [*experts, *unwanted.values()]:
         check_alike(base, each, how.distant)
-    return Parts(base, experts, unwanted, how, names)
+    made = Parts(base, experts, unwanted, how, names)
+    made.notes += alike(made, {**asked.experts, **{f"{name} (negated)": each for name, each in how.negate.items()}})
+    return made
+
+
+def alike(have: Parts, folders: dict[str, str]) -> list[str]:
+    """Warnings of tokenizers and configurations that differ. Raise ConfigError where what is made would be wrong."""
+    held = [*have.experts, *(have.unwanted[place] for place in sorted(have.unwanted))]
+    base = Model("base", have.base.folder, have.base.config)
+    ways = Ways(
+        rows='give them one tokenizer first, or take embeddings from the base alone (construction.rest = "base")',
+        differing="make both the same first",
+    )
+    others = [
+        Model(name, each.folder, each.config, adapter=isinstance(each, Adapted))
+        for name, each in zip(folders, held, strict=True)
+    ]
+    for each in (have.base, *held):
+        # Adapters bear their base's configuration. Types of numbers are those of transformers' own layers here.
+        compatibility.check_whole(each.folder, each.config, dict.fromkeys(each.names, "F32"))
+    rows = have.how.rest == "mean" and have.how.compat != "h3fusion_code"
+    told = [note for each in held for note in each.notes]
+    told += compatibility.check(base, others, (), ways)
+    return told + tokenizers.check(base, others, rows, (), ways)
+
+
+def _opened(folder: Path, base: Checkpoint, scaled: bool = True) -> Checkpoint:
+    found = opened(folder, base, scaled)
+    # An adapter has its base's configuration and names.
+    return found if found.config is base.config else understood(found)
 
 
 def check_origins(have: Parts) -> None:
@@ -104,7 +136,7 @@ def check_origins(have: Parts) -> None:
     reports = {each.folder: each.folder / REPORT for each in have.experts}
     told = {folder: read_json(file).get("base_sha256") for folder, file in reports.items() if file.is_file()}
     known = {folder: made_from for folder, made_from in told.items() if made_from}
-    own = digest(have.base) if known else ""
+    own = digest(Checkpoint(have.base.folder)) if known else ""
     for folder, made_from in known.items():
         if made_from != own:
             raise ConfigError(
@@ -237,13 +269,11 @@ def _router(writer: Writer, layer: str, base: Checkpoint, made: Form, generator:
 
 
 def base_of(constructed: Checkpoint) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The base's configuration and the mixture's form, from a construction's config.json."""
+    """All values of the base's configuration, and the mixture's form, from a construction's config.json."""
     config = dict(constructed.config)
     if "mixture" not in config:
         raise ConfigError(f"{constructed.folder}: not a fusion that h3eval made")
     mixture = config.pop("mixture")
     config["model_type"] = config.pop("mixture_base_type")
-    config["hidden_act"] = config.pop("mixture_activation")
-    for key in ("auto_map", "architectures"):
-        config.pop(key, None)
-    return config, mixture
+    config.pop("mixture_activation", None)
+    return architecture.full(architecture.parsed(config, str(constructed.folder / "config.json"))), mixture

@@ -16,12 +16,15 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer, Trainer
 
+from h3eval.checkpoints import adapters, adaptersettings
+from h3eval.config import read_json
 from h3eval.errors import ConfigError
 from h3eval.fusion.checkpoints import write_json
 from h3eval.fusion.folders import REPORT, working
 from h3eval.fusion.progress import Progress, quiet
 from h3eval.fusion.report import card
 from h3eval.fusion.rows import IGNORED, Encoder, Padding, Row, encoded, rows, worded
+from h3eval.fusion.saving import check_saved, waiting
 from h3eval.fusion.settings import Settings, Training
 from h3eval.fusion.training import arguments, device_of, last_checkpoint
 
@@ -75,9 +78,12 @@ def _ensembled(asked: Settings, out: Path, tell: Tell) -> dict[str, Any]:
         collator = Marked(int(tokenizer.pad_token_id or 0))
     tell(f"training {asked.method} on {len(data)} rows")
     losses = _trained(model, data, collator, asked.training, out / "checkpoints", tell)
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    with waiting(out) as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        measured = check_saved(model, folder, kind)
     return {
+        "serving": {"format": model.config.model_type, "check": {"measured": measured}},
         "method": asked.method,
         "settings": asdict(asked),
         "experts": list(asked.experts),
@@ -111,7 +117,10 @@ def with_candidates(asked: Settings, found: list[Row], file: Path, tell: Tell) -
 
 @torch.no_grad()
 def answers(folder: Path, prompts: Sequence[str], asked: Settings) -> list[str]:
-    """A model's greedy answers. LoRA adapters are loaded on their base by transformers itself."""
+    """A model's greedy answers. LoRA adapters are loaded on their base by transformers itself. Raise ConfigError for
+    those that it does not load as peft merges them."""
+    if adapters.is_adapter(folder):
+        adaptersettings.read(folder, read_json(folder / adaptersettings.CONFIG), by_peft=True)
     tokenizer = AutoTokenizer.from_pretrained(folder if (folder / "tokenizer_config.json").is_file() else asked.base)
     device = device_of(asked.training)
     model: Any = AutoModelForCausalLM.from_pretrained(folder)

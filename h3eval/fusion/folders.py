@@ -1,6 +1,7 @@
 """The folder that a fusion or an alignment works in: one process at a time, one set of settings, finished or not."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from h3eval.config import read_json
 from h3eval.errors import ConfigError
 from h3eval.folder import RunLock
-from h3eval.fusion.checkpoints import write_json
+from h3eval.fusion.checkpoints import INDEX, write_json
 
 SETTINGS = "fusion_settings.json"
 REPORT = "fusion_report.json"
@@ -40,3 +41,13 @@ def _claim(out: Path, settings: dict[str, Any]) -> None:
         raise ConfigError(f"{out}: holds other files; choose an empty folder for --out")
     else:
         write_json(out / SETTINGS, settings)
+
+
+def moved_in(waiting: Path, out: Path) -> None:
+    """Take a checked export into the folder that it is for, its configuration last: without it, nothing loads."""
+    for old in (*out.glob("*.safetensors"), out / INDEX):
+        old.unlink(missing_ok=True)
+    shutil.rmtree(out / "adapters", ignore_errors=True)
+    for file in sorted(waiting.iterdir(), key=lambda file: file.name == "config.json"):
+        file.rename(out / file.name)
+    waiting.rmdir()

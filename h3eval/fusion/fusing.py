@@ -14,12 +14,12 @@ import torch
 from transformers import AutoTokenizer
 
 from h3eval.config import read_json
-from h3eval.errors import ConfigError
-from h3eval.fusion import routing, serving, training
-from h3eval.fusion.architectures import chosen_format, family
+from h3eval.errors import ConfigError, H3evalError
+from h3eval.fusion import checking, routing, serving, training
+from h3eval.fusion.architectures import chosen_format, understood
 from h3eval.fusion.checkpoints import Checkpoint, copy_tokenizer, digest, write_json
-from h3eval.fusion.construction import CODE, Built, construct, form, parts
-from h3eval.fusion.folders import REPORT, working
+from h3eval.fusion.construction import CODE, Built, base_of, construct, form, parts
+from h3eval.fusion.folders import REPORT, moved_in, working
 from h3eval.fusion.modeling_mixture import mixtures
 from h3eval.fusion.progress import Progress
 from h3eval.fusion.report import card
@@ -63,11 +63,16 @@ def _fused(asked: Settings, out: Path, tell: Tell, keep: bool) -> dict[str, Any]
     costs, work = Costs(), out / "work"
     report: dict[str, Any] = {"method": asked.method, "settings": asdict(asked), "experts": list(asked.experts)}
     _check_serving(asked)
+    report["warnings"] = parts(asked).notes
+    for line in report["warnings"]:
+        tell(f"note: {line}")
     read = [row for source in asked.data for row in rows(source)]
     with costs.stage("construct"):
         report["construction"] = _constructed(asked, work / "construction", tell)
     made = work / "construction"
     if read:
+        with costs.stage("check"):
+            checking.check_construction(asked, made, training.device_of(asked.training))
         train_rows, kept = split(read, asked.training.heldout, asked.training.seed)
         report["data"] = {"training_rows": len(train_rows), "heldout_rows": len(kept), "files": _files(asked)}
         with costs.stage("train"):
@@ -79,7 +84,7 @@ def _fused(asked: Settings, out: Path, tell: Tell, keep: bool) -> dict[str, Any]
         tell("no data: the router keeps its random start, which no expert's name means anything to")
         report["training"] = {"note": "untrained: the router is random"}
     with costs.stage("write"):
-        report["serving"] = _served(asked, made, out, tell)
+        report["serving"] = _served(asked, work, made, out, tell)
     with costs.stage("digest"):
         report["inputs"] = _inputs(asked)
         report["sha256"] = digest(Checkpoint(out))
@@ -93,8 +98,7 @@ def _fused(asked: Settings, out: Path, tell: Tell, keep: bool) -> dict[str, Any]
 
 def _check_serving(asked: Settings) -> None:
     """Raise ConfigError for what could not be written, before anything is computed."""
-    base = Checkpoint(Path(asked.base))
-    family(base.config, base.folder)
+    base = understood(Checkpoint(Path(asked.base)))
     made = form(asked)
     table = made.table()
     if asked.method == "mocae" and asked.construction.gamma == "similarity":
@@ -176,17 +180,49 @@ def _fitted(model: Any, folder: Path, encoder: Encoder, fit: list[Row], batch: i
     return {"before": before, "fitted": after, "rows": len(fit)}
 
 
-def _served(asked: Settings, made: Path, out: Path, tell: Tell) -> dict[str, Any]:
-    layout = serving.export(made, out, asked.serve.format, asked.serve.dtype)
-    copy_tokenizer(made, out)
-    facts: dict[str, Any] = {"format": layout, "needs_remote_code": layout == "code"}
+def _served(asked: Settings, work: Path, made: Path, out: Path, tell: Tell) -> dict[str, Any]:
+    """Write the export beside the folder, check it, and only then move it in. Raise ExportDiffers."""
+    waiting = work / "served"
+    shutil.rmtree(waiting, ignore_errors=True)
+    sizes = _sizes(asked, made, tell)
+    layout = serving.export(made, waiting, asked.serve.format, asked.serve.dtype)
+    copy_tokenizer(made, waiting)
+    facts: dict[str, Any] = {"format": layout, "needs_remote_code": layout == "code", "size": sizes}
     if layout == "code":
         facts["code"] = CODE.name
     if asked.serve.adapters:
-        places = serving.adapters(made, out / "adapters", asked.base, list(asked.experts))
-        facts["adapters"] = [str(place.relative_to(out)) for place in places]
-    tell(f"written as {layout}: {out}")
+        places = serving.adapters(made, waiting / "adapters", asked.base, list(asked.experts))
+        facts["adapters"] = [str(place.relative_to(waiting)) for place in places]
+    try:
+        facts["check"] = checking.check(asked, made, waiting, layout, training.device_of(asked.training))
+    except H3evalError:
+        shutil.rmtree(waiting)
+        raise
+    moved_in(waiting, out)
+    most = max(row["apart"] for row in facts["check"]["measured"] if row["dtype"] == "float32")
+    tell(f"written as {layout}, and checked against its sources (logits apart by {most:.1g} at most): {out}")
     return facts
+
+
+def _sizes(asked: Settings, made: Path, tell: Tell) -> dict[str, int]:
+    """How large the export will be, told before it is written, and what the other form of low-rank experts would be."""
+    config, how = base_of(Checkpoint(made))
+    layout = chosen_format(asked.serve.format, config, how)
+    sizes = serving.size(made, layout, asked.serve.dtype)
+    said = f"writing {layout}: {_told(sizes)}"
+    if how["shared"] and layout != "code":
+        low = serving.size(made, "code", asked.serve.dtype)
+        said += f' (each expert whole; serve.format = "code" keeps them low-rank: {_told(low)})'
+    tell(said)
+    return sizes
+
+
+def _told(sizes: dict[str, int]) -> str:
+    millions = {key: f"{sizes[key] / 1e6:,.2f} M" for key in ("parameters", "active_parameters")}
+    return (
+        f"{millions['parameters']} parameters, {millions['active_parameters']} used by a token, "
+        f"{sizes['bytes'] / 1e9:,.3f} GB"
+    )
 
 
 def _inputs(asked: Settings) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def divergence(now: Tensor, before: Tensor) -> Tensor:
 
 
 class Drift:
-    """||W - W_init||^2 of each expert's matrices, summed over layers: (experts,)."""
+    """||W - W_init||^2 of each expert's matrices, summed over layers: (experts,), in float64."""
 
     def __init__(self, layers: list[Mixture]) -> None:
         """Remember where training starts; only what will be trained is copied."""
@@ -71,7 +71,7 @@ class Drift:
             for name in PROJECTIONS
             if start[name]
         ]
-        return torch.stack(totals).sum(0) if totals else torch.zeros(self.layers[0].experts)
+        return torch.stack(totals).sum(0) if totals else torch.zeros(self.layers[0].experts, dtype=torch.float64)
 
 
 def _parts(layer: Mixture, name: str) -> tuple[Tensor, ...]:
@@ -84,10 +84,12 @@ def _parts(layer: Mixture, name: str) -> tuple[Tensor, ...]:
 
 
 def _moved(now: tuple[Tensor, ...], start: tuple[Tensor, ...], scale: float) -> Tensor:
+    """(experts,), in float64."""
     if len(now) == 1:
-        return (now[0] - start[0]).pow(2).sum((1, 2))
+        return (now[0] - start[0]).pow(2).sum((1, 2), dtype=torch.float64)
     # ||B A - B0 A0||^2 through the Gram matrices of [B, -B0] and [A; A0]: nothing of the matrix's own size is made.
-    b, a = torch.cat([now[0], -start[0]], 2).float(), torch.cat([now[1], start[1]], 1).float()
+    # The products' large parts cancel: in float32 a move of 1e-4 of the change itself would be lost, or negative.
+    b, a = torch.cat([now[0], -start[0]], 2).double(), torch.cat([now[1], start[1]], 1).double()
     return scale**2 * ((b.mT @ b) * (a @ a.mT)).sum((1, 2))
 
 

@@ -23,6 +23,8 @@ def card(file: Path, report: dict[str, Any]) -> None:
         "",
     ]
     lines += [f"# {TITLES[report['method']]}", "", f"Made by h3eval from `{settings['base']}`.", ""]
+    if report.get("warnings"):
+        lines += [*(f"- Note: {each}" for each in report["warnings"]), ""]
     for part in (_experts, _construction, _routing, _serving):
         lines += part(report)
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")

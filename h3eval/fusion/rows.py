@@ -5,10 +5,6 @@ Formats: `alpaca` (instruction, input, output), `beavertails` (prompt, response,
 rejected), `candidates` (prompt, candidates, response).
 """
 
-import csv
-import gzip
-import io
-import json
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +16,8 @@ from torch import Tensor
 
 from h3eval.errors import ConfigError
 from h3eval.fusion.settings import Source
+from h3eval.untrusted import templates
+from h3eval.untrusted.rows import numbered
 
 PLAIN = "Question: {prompt}\nAnswer:\n"
 IGNORED = -100
@@ -104,19 +102,11 @@ def _halved(table: list[dict[str, Any]], half: str) -> list[dict[str, Any]]:
 
 
 def _table(file: Path) -> list[dict[str, Any]]:
-    """Rows of a .json, .jsonl or .csv file, plain or .gz."""
+    """Rows of a file of JSON lines, of a JSON list, or of a table, plain or gzipped."""
     try:
-        raw = file.read_bytes()
-        text = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode("utf-8-sig")
-        kind = (file.with_suffix("") if file.suffix == ".gz" else file).suffix
-        if kind == ".csv":
-            return list(csv.DictReader(io.StringIO(text, newline="")))
-        if kind == ".jsonl":
-            return [json.loads(line) for line in text.splitlines() if line.strip()]
-        found: list[dict[str, Any]] = json.loads(text)
-        return found
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"data: {file}: {error}") from error
+        return [row for _, row in numbered(file)]
+    except ConfigError as error:
+        raise ConfigError(f"data: {error}") from error
 
 
 def split(found: Sequence[Row], heldout: float, seed: int) -> tuple[list[Row], list[Row]]:
@@ -142,7 +132,7 @@ def worded(prompt: str, tokenizer: Any, template: str) -> str:
         return template.replace("{prompt}", prompt)
     if tokenizer.chat_template:
         turns = [{"role": "user", "content": prompt}]
-        return str(tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+        return templates.rendered(tokenizer, turns, add_generation_prompt=True)
     return PLAIN.replace("{prompt}", prompt)
 
 

@@ -6,6 +6,7 @@ does transformers. The fused names that newer versions of transformers save are 
 
 import shutil
 from collections.abc import Iterator
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,13 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from h3eval.fusion.architectures import chosen_format
+from h3eval.checkpoints import architecture
+from h3eval.fusion.architectures import chosen_format, native
 from h3eval.fusion.checkpoints import Checkpoint, Writer, copy_tokenizer, layers, write_json
 from h3eval.fusion.construction import CODE, base_of
 from h3eval.fusion.modeling_mixture import PROJECTIONS
 
 MIXTRAL_NAMES = {"gate_proj": "w1", "down_proj": "w2", "up_proj": "w3"}
-ARCHITECTURES = {
-    "mixtral": "MixtralForCausalLM",
-    "qwen2_moe": "Qwen2MoeForCausalLM",
-    "qwen3_moe": "Qwen3MoeForCausalLM",
-}
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -32,27 +29,56 @@ def export(constructed: Path, folder: Path, layout: str = "auto", dtype: str = "
     source = Checkpoint(constructed)
     base, form = base_of(source)
     chosen = chosen_format(layout, base, form)
-    # What is kept in float32 for training is served in the base's own type.
-    kind = DTYPES.get(dtype, source.tensor(next(name for name in source.names if ".self_attn." in name)).dtype)
+    kind = stored_type(source, dtype)
     writer = Writer(folder)
     for key, names in layers(source.names):
-        for name, tensor in _layer(source, key, names, form, chosen):
+        for name, tensor in _layer(source, key, names, form, chosen, kind):
             writer.add(name, tensor.to(kind))
         writer.flush()
     if chosen == "code":
         shutil.copyfile(CODE, folder / CODE.name)
-        config = dict(source.config)
+        config = architecture.with_older_rope(source.config)
     else:
-        config = _native(base, form, chosen)
-    if dtype in DTYPES:
-        config["dtype"] = dtype
+        config = native(base, form, chosen)
+    config["dtype"] = str(kind).removeprefix("torch.")
     writer.close(config)
     copy_tokenizer(constructed, folder)
     return chosen
 
 
+def size(constructed: Path, layout: str, dtype: str = "auto") -> dict[str, int]:
+    """What an export will hold, from shapes alone: parameters, those that a token uses, and bytes. A native layout has
+    no shared base: low-rank task vectors become whole matrices in it, one an expert."""
+    source = Checkpoint(constructed)
+    _, form = base_of(source)
+    count, used = form["experts"], form["top_k"]
+    total = active = 0
+    for name in source.names:
+        own = prod(source.shape(name))
+        if "_vectors." in name:
+            kept = own if layout == "code" else 0
+            total, active = total + kept, active + (kept if form["shared"] else kept * used // count)
+        elif not is_ffn(name) or (form["shared"] and layout == "code"):
+            total, active = total + own, active + own
+        else:
+            dense = own if form["shared"] else own // count
+            total, active = total + dense * count, active + dense * used
+    kind = stored_type(source, dtype)
+    return {"parameters": total, "active_parameters": active, "bytes": total * kind.itemsize}
+
+
+def stored_type(source: Checkpoint, dtype: str) -> torch.dtype:
+    """What is kept in float32 for training is served in the base's own type."""
+    return DTYPES.get(dtype) or source.tensor(next(name for name in source.names if ".self_attn." in name)).dtype
+
+
+def is_ffn(name: str) -> bool:
+    """Is it a matrix of a feed-forward network that becomes a mixture?"""
+    return ".mlp." in name and name.endswith(".weight") and name.split(".")[-2] in PROJECTIONS
+
+
 def _layer(
-    source: Checkpoint, key: str, names: list[str], form: dict[str, Any], chosen: str
+    source: Checkpoint, key: str, names: list[str], form: dict[str, Any], chosen: str, kind: torch.dtype
 ) -> Iterator[tuple[str, Tensor]]:
     if chosen == "code" or not key.startswith("model.layers."):
         yield from ((name, source.tensor(name)) for name in names)
@@ -61,41 +87,26 @@ def _layer(
     block = f"{key}.block_sparse_moe" if chosen == "mixtral" else f"{key}.mlp"
     router = source.tensor(f"{key}.mlp.router.weight")
     # Native routers have no temperature: z / tau = (W_r / tau) h.
-    yield f"{block}.gate.weight", (router.float() / form["temperature"]).to(router.dtype)
+    yield f"{block}.gate.weight", router.float() / form["temperature"]
     if chosen == "qwen2_moe":
         # vLLM builds this gate even where there is no shared expert to open it for.
         yield f"{block}.shared_expert_gate.weight", torch.zeros(1, router.shape[1], dtype=router.dtype)
     for projection in PROJECTIONS:
         name = MIXTRAL_NAMES[projection] if chosen == "mixtral" else projection
-        for expert, weights in enumerate(experts(source, f"{key}.mlp.{projection}", form)):
+        for expert, weights in enumerate(experts(source, f"{key}.mlp.{projection}", form, kind)):
             yield f"{block}.experts.{expert}.{name}.weight", weights
 
 
-def experts(source: Checkpoint, stem: str, form: dict[str, Any]) -> Iterator[Tensor]:
-    """Each expert's whole matrix (out, in): its own, or the base's with its low-rank change."""
+def experts(source: Checkpoint, stem: str, form: dict[str, Any], kind: torch.dtype) -> Iterator[Tensor]:
+    """Each expert's whole matrix (out, in): its own, or the base's with its low-rank change, rounded once."""
     dense = source.tensor(stem + ".weight")
     stacked = dense.expand(form["experts"], *dense.shape) if form["shared"] else dense
     if not form["rank"]:
-        yield from (weights.clone() for weights in stacked)
+        yield from (weights.to(kind).clone() for weights in stacked)
         return
     a, b = source.tensor(stem + "_vectors.a").float(), source.tensor(stem + "_vectors.b").float()
     for weights, left, right in zip(stacked, b, a, strict=True):
-        yield (weights.float() + form["scale"] * (left @ right)).to(dense.dtype)
-
-
-def _native(base: dict[str, Any], form: dict[str, Any], chosen: str) -> dict[str, Any]:
-    """config.json of a native layout. Keys that a family doesn't know are left out where they would be misread."""
-    config = {key: value for key, value in base.items() if key not in ("mlp_bias", "attention_bias", "pretraining_tp")}
-    config |= {"model_type": chosen, "architectures": [ARCHITECTURES[chosen]], "num_experts_per_tok": form["top_k"]}
-    # Balancing losses are a trainer's business: they play no part when the model answers.
-    config |= {"output_router_logits": False, "router_aux_loss_coef": 0.0}
-    if chosen == "mixtral":
-        return config | {"num_local_experts": form["experts"], "sliding_window": base.get("sliding_window")}
-    config |= {"num_experts": form["experts"], "moe_intermediate_size": base["intermediate_size"]}
-    config |= {"norm_topk_prob": True, "decoder_sparse_step": 1, "mlp_only_layers": []}
-    if chosen == "qwen2_moe":
-        config["shared_expert_intermediate_size"] = 0
-    return config
+        yield (weights.float() + form["scale"] * (left @ right)).to(kind)
 
 
 def adapters(constructed: Path, folder: Path, base: str, names: list[str]) -> list[Path]:

@@ -130,7 +130,9 @@ class Regularisers:
 
     def _drift(self) -> Tensor:
         moved = losses.drift_h3fusion_code(self.layers) if self.code else self.drift()
-        return (moved * torch.tensor(self.how.drift, device=moved.device)).sum()
+        weighted = (moved * torch.tensor(self.how.drift, dtype=moved.dtype, device=moved.device)).sum()
+        # Summed up in float64, the loss is float32 like its other terms.
+        return weighted.float()
 
     @torch.no_grad()
     def _watch(self, logits: list[Tensor], mask: Tensor, experts: Tensor | None) -> None:

@@ -21,6 +21,7 @@ from h3eval.fusion.modeling_mixture import mixtures
 from h3eval.fusion.rows import Padding, Row
 from h3eval.fusion.settings import Training
 from h3eval.fusion.training import device_of, loaded
+from h3eval.untrusted import templates
 
 LONGEST = 2048
 """Tokens of a prompt; what comes after them is not read."""
@@ -73,7 +74,7 @@ def ids(prompt: Prompt, tokenizer: Any) -> list[int]:
         return found
     if not tokenizer.chat_template:
         return ids("\n\n".join(str(turn["content"]) for turn in prompt), tokenizer)
-    text = tokenizer.apply_chat_template(list(prompt), tokenize=False, add_generation_prompt=True)
+    text = templates.rendered(tokenizer, prompt, add_generation_prompt=True)
     made: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
     return made
 

@@ -3,7 +3,6 @@
 Scoring such a run needs no model: its judge only reads back the stored preferences.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,11 +17,14 @@ from h3eval.plan import Plan
 from h3eval.store import Store, call_key
 from h3eval.text import canonical, digest
 from h3eval.types import Generation, Judge, Reply, Sample, Task
+from h3eval.untrusted.files import sha256
+from h3eval.untrusted.messages import shown
 
 ROLE = "alpaca_eval"
 JUDGE = "alpaca_eval_imported"
 PROTOCOLS = {"gpt4_1106_preview": "v2", "text_davinci_003": "v1"}
 """AlpacaEval's version by the baseline."""
+ANNOTATION = {"instruction": str, "output_1": str | None, "output_2": str | None, "preference": Any}
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ def import_alpaca_eval(outputs: Path, annotations: Path, out: Path, data_dir: Pa
     `data_dir` may hold AlpacaEval's files for the length-controlled win rate. Raise ConfigError for
     files that are not AlpacaEval's, or don't belong together; RunMismatch where `out` is another run.
     """
-    judged = rows(annotations, {"instruction", "output_1", "output_2", "preference"})
-    texts = {row["instruction"]: row["output"] for row in rows(outputs, {"instruction", "output"})}
+    judged = rows(annotations, ANNOTATION, constants="missing")
+    texts = _texts(outputs)
     annotator, generator, baseline = (
         only([str(row.get(field, "")) for row in judged], f"{annotations}: {field}")
         for field in ("annotator", "generator_2", "generator_1")
@@ -53,11 +55,21 @@ def import_alpaca_eval(outputs: Path, annotations: Path, out: Path, data_dir: Pa
     task = registry.task(f"alpaca_eval/{PROTOCOLS[baseline]}")
     source = Local(data_dir)
     found = list(_annotated(judged, texts, _known(task, source), annotator))
-    files = {str(path.name): digest(path.read_bytes()) for path in (outputs, annotations)}
+    files = {str(path.name): sha256(path) for path in (outputs, annotations)}
     plan = _plan(task, generator, annotator, files | source.used)
     with Store.open(out) as store:
         begin(store, plan, out)
         _write(store, plan, task, found)
+
+
+def _texts(outputs: Path) -> dict[str, str]:
+    """The outputs file's answers by instruction. Raise ConfigError for two different ones."""
+    found: dict[str, str] = {}
+    for row in rows(outputs, {"instruction": str, "output": str | None}):
+        text = row["output"] or ""
+        if found.setdefault(row["instruction"], text) != text:
+            raise ConfigError(f"{outputs}: two different outputs for {shown(row['instruction'])}")
+    return found
 
 
 def _known(task: Task, source: DataSource) -> dict[str, Sample]:
@@ -89,9 +101,8 @@ def _annotated(
             reference=str(row["output_1"] or ""),
             metadata={"dataset": row.get("dataset", ""), **base.metadata, "annotator": annotator},
         )
+        # A preference that was not found is NaN in AlpacaEval's files: None here, and a Failure when it is read.
         preference = row["preference"]
-        if isinstance(preference, float) and math.isnan(preference):
-            preference = None
         yield Annotated(sample, text, preference, _mismatch(judge, row, texts.get(instruction, text), sample))
 
 
@@ -99,16 +110,22 @@ def _mismatch(judge: Judge, row: Row, text: str, sample: Sample) -> str:
     """Where the parts of an annotation disagree; empty where they don't."""
     if text != str(row["output_2"] or ""):
         return "the outputs file has another answer"
-    logprobs = ((row.get("raw_completion") or {}).get("logprobs") or {}).get("content")
-    if not logprobs:
-        return ""
-    first = {entry["token"]: float(entry["logprob"]) for entry in logprobs[0]["top_logprobs"]}
+    first = _first_token(row)
     generation = Generation(sample.id, (Reply(str(row["output_2"] or "")),))
     if not {"m", "M"} & first.keys() or not judge.ask(sample, generation, ()):
         return ""
     expected = judge.read(sample, generation, (Reply(first_token=first),)).score + 1.0
     close = isinstance(row["preference"], int | float) and abs(expected - row["preference"]) < 1e-6
     return "" if close else f"its log-probabilities give {expected:.6f}, it says {row['preference']}"
+
+
+def _first_token(row: Row) -> dict[str, float]:
+    """The log-probabilities of the annotator's first token; none where the file has another form."""
+    try:
+        logprobs = row["raw_completion"]["logprobs"]["content"][0]["top_logprobs"]
+        return {str(entry["token"]): float(entry["logprob"]) for entry in logprobs}
+    except (KeyError, IndexError, TypeError, ValueError):
+        return {}
 
 
 def _plan(task: Task, generator: str, annotator: str, files: Mapping[str, str]) -> Plan:

@@ -13,16 +13,18 @@ from typing import Any
 from h3eval import registry
 from h3eval.canaries import CANARY, canaries
 from h3eval.config import RUBRIC
-from h3eval.datasets import read_rows
 from h3eval.errors import ConfigError
 from h3eval.importers._files import begin
 from h3eval.judgeplan import JudgePlan
-from h3eval.labels import KEYS, Label, Labels, label_of
+from h3eval.labels import KEYS, Label, Labels, check_keys, label_of
 from h3eval.plan import Plan
 from h3eval.scoring import generation_talk
 from h3eval.store import Store
 from h3eval.text import canonical, digest
 from h3eval.types import Reply, Sample
+from h3eval.untrusted.files import sha256
+from h3eval.untrusted.messages import shown
+from h3eval.untrusted.rows import numbered
 
 SET = "calibration"
 """The task of labelled sets; its protocol is the judge's name."""
@@ -61,7 +63,7 @@ def read_set(path: Path, all_random: bool = False, words: Mapping[str, float] | 
         raise ConfigError(f"--labels {path}: no such file")
     found: dict[str, Answered] = {}
     labels: dict[tuple[str, str], Label] = {}
-    for number, row in enumerate(read_rows(path), 1):
+    for number, row in numbered(path):
         place = f"{path}, row {number}"
         each = _answered(row, place)
         name = each.sample.id
@@ -75,14 +77,14 @@ def read_set(path: Path, all_random: bool = False, words: Mapping[str, float] | 
         labels[name, label.annotator] = replace(label, task="", role="")
     if not labels:
         raise ConfigError(f"{path}: holds no labels")
-    sha256 = digest(path.read_bytes())
-    return LabelledSet(tuple(found.values()), Labels(path.name, sha256, tuple(labels.values()), all_random, words))
+    return LabelledSet(
+        tuple(found.values()), Labels(path.name, sha256(path), tuple(labels.values()), all_random, words)
+    )
 
 
 def _answered(row: Mapping[str, Any], place: str) -> Answered:
     allowed = (*KEYS, *OWN)
-    if unknown := [str(key) for key in row if key not in allowed]:
-        raise ConfigError(f"{place}: unknown key {unknown[0]!r} (allowed: {', '.join(allowed)})")
+    check_keys(row, place, allowed)
     question, answer = row.get("question"), row.get("answer")
     if not isinstance(question, str) or not question or not isinstance(answer, str):
         raise ConfigError(f"{place}: a labelled set needs question and answer, as texts, in every row")
@@ -101,7 +103,9 @@ def _wanted(value: Any, place: str) -> list[float]:
     try:
         low, high = (float(end) for end in ends)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{place}: canary = {value!r}: expected a score, or the least and the highest") from error
+        raise ConfigError(
+            f"{place}: canary = {shown(value)}: expected a score, or the least and the highest"
+        ) from error
     return [low, high]
 
 

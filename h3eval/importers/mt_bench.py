@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from h3eval import registry
 from h3eval.datasets import Row
@@ -18,13 +19,13 @@ from h3eval.importers._files import Local, begin, only, rows
 from h3eval.judgeplan import JudgePlan
 from h3eval.plan import Plan
 from h3eval.store import Store, call_key
-from h3eval.text import digest
 from h3eval.types import Generation, Judge, Reply, Sample, Task
+from h3eval.untrusted.files import sha256
 
 ROLE = "mt_bench"
 JUDGE = "mt_bench_imported"
 TASK = "mt_bench/single-imported"
-FIELDS = ("question_id", "model", "judge", "judgment", "turn")
+FIELDS = {"question_id": Any, "model": str, "judge": Any, "judgment": Any, "turn": Any}
 CATEGORIES = ("writing", "roleplay", "reasoning", "math", "coding", "extraction", "stem", "humanities")
 FIRST = 81
 """MT-Bench's questions are numbered from 81, ten a category."""
@@ -52,7 +53,7 @@ def import_mt_bench(judgments: Path, out: Path, model: str = "", data_dir: Path 
     task = registry.task(TASK)
     source = Local(data_dir)
     judged = list(_judged(mine, _known(task, source), name, judgments))
-    plan = _plan(task, model, name, {judgments.name: digest(judgments.read_bytes())} | source.used)
+    plan = _plan(task, model, name, {judgments.name: sha256(judgments)} | source.used)
     with Store.open(out) as store:
         begin(store, plan, out)
         _write(store, plan, task, judged)
@@ -106,7 +107,12 @@ def _judged(numbered: list[tuple[int, Row]], known: Mapping[str, Sample], judge:
 
 def _place(row: Row, where: str) -> str:
     """Question and turn, as the id of a sample. Raise ConfigError for a row that is not FastChat's."""
-    if type(row["question_id"]) is not int or row["turn"] not in (1, 2) or not isinstance(row["judgment"], str):
+    if (
+        type(row["question_id"]) is not int
+        or type(row["turn"]) is not int
+        or row["turn"] not in (1, 2)
+        or not isinstance(row["judgment"], str)
+    ):
         raise ConfigError(f"{where}: expected a whole question_id, turn 1 or 2, and judgment as text")
     return f"{row['question_id']}-{row['turn']}"
 

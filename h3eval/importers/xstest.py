@@ -9,12 +9,12 @@ from pathlib import Path
 from h3eval import registry
 from h3eval.datasets import DataSource, Row
 from h3eval.errors import ConfigError
-from h3eval.importers._files import rows
+from h3eval.importers._files import begin, rows
 from h3eval.judgeplan import JudgePlan
-from h3eval.plan import Plan, check_same
+from h3eval.plan import Plan
 from h3eval.store import Store, call_key
-from h3eval.text import digest
 from h3eval.types import Generation, Reply, Sample, Task
+from h3eval.untrusted.files import sha256 as file_digest
 
 ROLE = "xstest"
 JUDGE = "xstest_imported"
@@ -44,15 +44,14 @@ def import_xstest(completions: Path, out: Path, judged: str = "human") -> None:
     if judged not in LABELS:
         raise ConfigError(f"--judged {judged}: choose one of {', '.join(LABELS)}")
     column = LABELS[judged]
-    found = rows(completions, {"id", "type", "prompt", "completion", column})
+    kinds = {"id": str | int, "type": str, "prompt": str, "completion": str | None, column: str | None}
+    found = rows(completions, kinds)
     if twice := [each for each, count in Counter(row["id"] for row in found).items() if count > 1]:
         raise ConfigError(f"{completions}: the id {twice[0]} comes more than once")
     task = registry.task("xstest")
     plan = _plan(task, completions, judged)
     with Store.open(out) as store:
-        if stored := store.meta("manifest"):
-            check_same(stored, plan.manifest(), str(out))
-        store.put_meta("manifest", plan.manifest())
+        begin(store, plan, out)
         samples = list(task.samples(_Given(found)))
         store.put_samples(task.id, task.version, samples)
         for sample, row in zip(samples, found, strict=True):
@@ -62,7 +61,7 @@ def import_xstest(completions: Path, out: Path, judged: str = "human") -> None:
 
 def _plan(task: Task, completions: Path, judged: str) -> Plan:
     judge = registry.judge(JUDGE)
-    sha256 = digest(completions.read_bytes())
+    sha256 = file_digest(completions)
     judges = {ROLE: JudgePlan(ROLE, judge, JUDGE, f"imported:{judged}", {"imported": judged, "file": sha256})}
     identity = {"imported": completions.stem, "file": sha256}
     return Plan((task,), f"imported:{completions.stem}", identity, judges, data={completions.name: sha256})

@@ -5,9 +5,7 @@ The format: eight bytes of length, that many of JSON, then the tensors' bytes
 """
 
 import hashlib
-import json
 import os
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,13 +20,13 @@ from h3eval.config import read_json
 from h3eval.errors import ConfigError
 from h3eval.merge import kernels
 from h3eval.merge.kernels import F32
+from h3eval.untrusted.weights import Entry, header
 
 BYTES = {"BF16": 2, "F16": 2, "F32": 4}
 """Number formats that can be merged, by safetensors' names."""
 NAMES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
 OTHER_BYTES = {"F64": 8, "I64": 8, "U64": 8, "I32": 4, "U32": 4, "I16": 2, "U16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
-LONGEST_HEADER = 100_000_000
 HASH_BLOCK = 1 << 21
 
 
@@ -183,29 +181,12 @@ def weight_files(folder: Path) -> list[Path]:
 
 def read_header(path: Path) -> list[Tensor]:
     """The tensors of one file, in the file's order. Raise ConfigError where the header and the file disagree."""
-    file = File(path)
-    length = np.empty(8, np.uint8)
-    if file.size < 8:
-        raise ConfigError(f"{path}: not a safetensors file: shorter than its header")
-    file.read(0, length)
-    (size,) = struct.unpack("<Q", length.tobytes())
-    if size > min(LONGEST_HEADER, file.size - 8):
-        raise ConfigError(f"{path}: not a safetensors file: its header can't be {size} bytes long")
-    text = np.empty(size, np.uint8)
-    file.read(8, text)
-    try:
-        entries = json.loads(text.tobytes())
-        made = [_tensor(name, entry, file, 8 + size) for name, entry in entries.items() if name != "__metadata__"]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path}: not a safetensors file: {error!r}") from error
-    return sorted(made, key=lambda tensor: tensor.offset)
+    file, found = File(path), header(path)
+    return [_tensor(entry, file, found.data) for entry in found.entries]
 
 
-def _tensor(name: str, entry: dict[str, Any], file: File, data: int) -> Tensor:
-    begin, end = entry["data_offsets"]
-    made = Tensor(name, entry["dtype"], tuple(entry["shape"]), file, data + begin)
+def _tensor(entry: Entry, file: File, data: int) -> Tensor:
+    made = Tensor(entry.name, entry.dtype, entry.shape, file, data + entry.begin)
     if not made.floating and made.dtype not in OTHER_BYTES:
-        raise ConfigError(f"{file.path}: {name} is {made.dtype}; quantized weights can't be merged")
-    if end - begin != made.elements * made.item or data + end > file.size or begin < 0:
-        raise ConfigError(f"{file.path}: {name}: the header and the file's length disagree; the file was cut")
+        raise ConfigError(f"{file.path}: {entry.name} is {made.dtype}; quantized weights can't be merged")
     return made

@@ -5,6 +5,7 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 
 from h3eval.errors import ConfigError
+from h3eval.hub import why
 
 WANTED = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "chat_templates/*.jinja")
 
@@ -13,6 +14,5 @@ def download(model: str) -> Path:
     """The folder of a hub model. Raise ConfigError."""
     try:
         return Path(snapshot_download(model, allow_patterns=list(WANTED)))
-    except (OSError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise ConfigError(f"model {model}: no such folder, and not on the hub: {first}") from error
+    except Exception as error:
+        raise ConfigError(f"model {model}: no such folder here, and from the hub: {why(error)}") from error

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from h3eval.errors import ConfigError
 from h3eval.merge.adapters import LowRank, is_adapter, open_adapter
 from h3eval.merge.checkpoints import BYTES, NAMES, Checkpoint, Tensor, open_checkpoint
+from h3eval.merge.fitting import HEAD, fit
 from h3eval.merge.gradients import depths
 from h3eval.merge.kernels import F32
 from h3eval.merge.methods import check, family
 from h3eval.merge.recipe import Recipe, named
 
-HEAD = "lm_head.weight"
 EMBEDDINGS = (
     "embed_tokens.weight",
     HEAD,
@@ -30,7 +30,7 @@ BUFFERS = ("rotary_emb.inv_freq", ".attn.bias", ".attn.masked_bias", ".attention
 PIECE = 1 << 16
 """Elements of a piece, so that a few models' fit into a core's own cache; rows are not cut, where rows matter."""
 SHOWN = 5
-TOKENIZERS = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt")
+DEPTHS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
 Raw = NDArray[np.uint8]
 
 
@@ -113,9 +113,10 @@ class Plan:
 
 def plan(recipe: Recipe, folders: Mapping[str, Path]) -> Plan:
     """The jobs of a recipe whose models lie in these folders (by the recipe's own paths). Raise ConfigError."""
-    base = open_checkpoint(folders[recipe.base]) if recipe.base else None
+    base = _model(folders[recipe.base]) if recipe.base else None
     places = [folders[path] for path in recipe.paths]
-    adapters = {folder: open_adapter(folder, base) for folder in places if base and is_adapter(folder)}
+    opened = {folder: open_adapter(folder, base) for folder in places if base and is_adapter(folder)}
+    adapters = {folder: changes for folder, (changes, _) in opened.items()}
     models = [folder if folder in adapters else _model(folder) for folder in places]
     labelled = dict(zip(recipe.chosen.labels, models, strict=True))
     giver = base if base and recipe.tokenizer == "base" else labelled[recipe.tokenizer]
@@ -124,15 +125,28 @@ def plan(recipe: Recipe, folders: Mapping[str, Path]) -> Plan:
     reference = base or giver
     if adapters and not recipe.chosen.method.needs_base:
         raise ConfigError(f"{recipe.chosen.name}: averages whole models, and an adapter is a change; merge it first")
-    notes = list(recipe.notes)
+    notes = [*recipe.notes, *_silent(reference), *(note for _, told in opened.values() for note in told)]
+    # Whose config.json the result gets; without a base it is the giver of its tokenizer.
+    whose = ("base", base) if base else (recipe.tokenizer, giver)
+    rows = recipe.embeddings != "base"
+    notes += fit(whose, (recipe.tokenizer, giver), labelled, rows, recipe.allow)
     sources = {label: _Source(label, model, adapters) for label, model in labelled.items()}
     jobs = _jobs(recipe, reference, base, [sources[label] for label in recipe.chosen.labels], notes)
     return Plan(recipe, reference, giver.folder, tuple(models), base, tuple(jobs), tuple(notes))
 
 
+def _silent(reference: Checkpoint) -> list[str]:
+    """A configuration that leaves out how deep the model is: what a class takes instead is rarely what the weights are,
+    and transformers fills the missing layers with chance."""
+    said = {**reference.config, **(reference.config.get("text_config") or {})}
+    if any(key in said for key in DEPTHS):
+        return []
+    return [f"{reference.folder}: config.json does not say how many layers there are; merge with --check"]
+
+
 def _model(folder: Path) -> Checkpoint:
     if is_adapter(folder):
-        raise ConfigError(f"adapter {folder}: an adapter changes a base model; name it as `base`")
+        raise ConfigError(f"adapter {folder}: an adapter changes a base model; name that model as `base`")
     return open_checkpoint(folder)
 
 
@@ -149,7 +163,8 @@ class _Source:
         if self.checkpoint is None:
             return Part(None, self.changes.get(name))
         stored = self.checkpoint.tensors.get(name)
-        if stored is None and name == HEAD and self.checkpoint.tied:
+        # A head that is stored beside a configuration that ties it is read by nobody.
+        if name == HEAD and self.checkpoint.tied:
             stored = next((each for key, each in self.checkpoint.tensors.items() if key.endswith(EMBEDDINGS[0])), None)
         return Part(stored) if stored else None
 

@@ -56,7 +56,7 @@ def outlier_weights(changes: Array) -> list[float]:
 
 
 def small_share(changes: Array, options: Options) -> float:
-    """Ω (eq. 10): the share of changes that are smaller than epsilon."""
+    """Ω (eq. 9): the share of changes that are smaller than epsilon."""
     xp = array_namespace(changes)
     unit = 1.0
     if options.epsilon_mode == "rms":
@@ -65,7 +65,7 @@ def small_share(changes: Array, options: Options) -> float:
 
 
 def chosen_rank(shape: tuple[int, ...], sparsity: float, options: Options) -> int:
-    """k (eq. 11): floor(r · (1 - gamma · Ω)), at least 1 and at most r."""
+    """k (eq. 10): floor(r · (1 - gamma · Ω)), at least 1 and at most r."""
     models, short = shape[0], min(shape[1:])
     gamma = 1 - 1 / models if options.gamma is None else options.gamma
     # One part in 10^9 forgives that 1 - (1 - 1/3) is a little less than 1/3.

@@ -10,7 +10,7 @@ import json
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,8 +196,15 @@ class Output:
             os.close(self.descriptors.pop())
         shutil.rmtree(self.hidden, ignore_errors=True)
 
-    def finish(self, donor: Path, config: Mapping[str, Any], written: Mapping[str, str]) -> None:
-        """Add the donor's files and ours, make all durable, and give the folder its name. Raise DiskFull."""
+    def finish(
+        self,
+        donor: Path,
+        config: Mapping[str, Any],
+        written: Mapping[str, str],
+        check: Callable[[Path], None] = lambda folder: None,
+    ) -> None:
+        """Add the donor's files and ours, make all durable, and give the folder its name, unless `check` of it raises.
+        Raise DiskFull."""
         with disk():
             for descriptor in self.descriptors:
                 os.fsync(descriptor)
@@ -207,6 +214,7 @@ class Output:
             for name, text in written.items():
                 (self.hidden / name).write_text(text, encoding="utf-8")
             (self.hidden / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+            check(self.hidden)
             if self.out.exists():
                 self.out.rmdir()
             self.hidden.rename(self.out)

@@ -2,7 +2,9 @@
 
 Three roles. The runner (`runner`, `evalplus`, trusted) holds the expected outputs and compares. The zygote
 (`inside`, one a worker, jailed, warm) forks. The candidate (a fork for each program) gets code and inputs, and
-gives back plain data. Tests that are assertions (`asserts`) run in a second jail, and ask through the runner (`turns`).
+gives back plain data; the runner measures what it uses (`clock`). Answers are cleaned in a third kind of jail
+(`cleaning`, and `cleaner` inside of it). Tests that are assertions (`asserts`) run in a second jail, and ask through
+the runner (`turns`).
 
 What a jail is made of, and why. Measured on 2 cores, Linux 6.18, Python 3.11; `bench/sandbox.py` measures again.
 

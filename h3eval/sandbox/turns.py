@@ -4,15 +4,13 @@ Two such programs can talk with each other through the runner, which lets each h
 program says out of its turn ends it.
 """
 
-import os
-import select
-import time
 from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
 from h3eval.errors import NoSandbox
-from h3eval.sandbox.runner import Jail, Job, Outcome, Watch
+from h3eval.sandbox.jobs import Job, Outcome
+from h3eval.sandbox.runner import Jail, Watch
 
 
 class Turns(Watch):
@@ -21,24 +19,26 @@ class Turns(Watch):
     def __init__(self, jail: Jail, job: Job) -> None:
         super().__init__(jail, job, self._keep)
         self.said: bytes | None = None
+        self.loading = False
         self._prepare()
 
     def ask(self, line: bytes | None = None) -> bytes | None:
         """Send a line, which may be empty, and wait for the program's next; None where it has ended instead."""
-        if line is not None and self.feed >= 0:
-            self.poll.register(self.feed, select.POLLOUT)
-            self.unsent = memoryview(bytes(self.unsent) + line + b"\n")
-        self.said, self.since, self.overdue = None, time.monotonic(), None
+        self.said = None
+        self._wait()
+        if line is not None:
+            # What it is asked is no program's to know while it is loaded.
+            self.loading = True
+            self._watch()
+            self.loading = False
+            if self.verdict is None and self.ended is None and self.feed >= 0:
+                self._say(line + b"\n")
         self._watch()
         return self.said if self.verdict is None else None
 
     def finish(self) -> Outcome:
         """Say that there are no more lines, and wait for the program's end."""
-        if self.feed >= 0:
-            with suppress(KeyError):
-                self.poll.unregister(self.feed)
-            os.close(self.feed)
-            self.feed = -1
+        self._hang_up()
         return self._last()
 
     def stop(self) -> Outcome:
@@ -48,11 +48,12 @@ class Turns(Watch):
         return self._last()
 
     def _last(self) -> Outcome:
-        self.said, self.since, self.overdue = None, time.monotonic(), None
+        self.said = None
+        self._wait()
         self._watch()
         return self._found()
 
-    def _keep(self, index: int, text: bytes, claimed: float) -> bool:
+    def _keep(self, index: int, text: bytes, used: float) -> bool:
         if self.said is not None or self.feed < 0:
             self._stop("protocol", "it spoke out of its turn")
         else:
@@ -60,10 +61,11 @@ class Turns(Watch):
         return True
 
     def _waiting(self) -> bool:
-        return self.ended is None and (self.said is None or self.verdict is not None)
+        heard = self.next >= 0 if self.loading else self.said is not None
+        return self.ended is None and (not heard or self.verdict is not None)
 
-    def _sent(self) -> None:
-        self.poll.unregister(self.feed)
+    def _next_input(self) -> None:
+        """Nothing: what it is asked next is not known yet."""
 
     def _due(self, what: bytes) -> bytes:
         # Tests end when they have done; a program under test, when it is told that there are no more calls.

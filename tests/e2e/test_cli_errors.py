@@ -103,6 +103,6 @@ def test_a_folder_that_is_in_use_is_refused(tmp_path: Path, answers: Path) -> No
     assert holder.stdout.readline() == "held\n"
     refused = h3eval(*command, cwd=tmp_path)
     holder.stdin.close()
-    holder.wait(10)
+    holder.wait(300)
     assert refused.returncode == 75, refused.stderr
     assert str(holder.pid) in refused.stderr

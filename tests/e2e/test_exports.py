@@ -72,7 +72,7 @@ def test_a_stored_run_is_exported(folder: Path) -> None:
 
 def test_a_stored_run_is_loaded(folder: Path) -> None:
     made = subprocess.run(
-        [sys.executable, "-c", LOADING], cwd=folder, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", LOADING], cwd=folder, capture_output=True, text=True, check=False, timeout=600
     )
     assert made.returncode == 0, made.stderr
     told = json.loads(made.stdout)
@@ -93,7 +93,7 @@ def test_a_notebook_can_show_it(folder: Path) -> None:
     )
     assert formatters.DisplayFormatter
     made = subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False, timeout=600
     )
     assert made.returncode == 0, made.stderr
     told = json.loads(made.stdout)

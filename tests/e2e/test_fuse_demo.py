@@ -1,4 +1,4 @@
-"""Fusions of the demo model, Gemma 3 270M: GELU experts, one table of tokens, written with their own code."""
+"""Fusions of the demo's base model, Gemma 3 270M: GELU experts, one table of tokens, written with their own code."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ OWN_CODE = {"format": "code", "needs_remote_code": True, "code": "modeling_mixtu
 @pytest.fixture(scope="module")
 def base() -> Path:
     try:
-        return _demo.folder()
+        return _demo.folder("demo:base")
     except BackendError as error:
         pytest.skip(str(error))
 
@@ -47,7 +47,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def experts(base: Path, files: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Three adapters of the demo model, made by the command line."""
+    """Three adapters of the base model, made by the command line."""
     folder = tmp_path_factory.mktemp("experts")
     for name, file in files.items():
         config = folder / f"{name}.toml"

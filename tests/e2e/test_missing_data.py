@@ -68,5 +68,5 @@ def test_a_hub_that_does_not_answer_is_missing_data_too(tmp_path: Path) -> None:
         cwd=tmp_path, HF_HUB_OFFLINE="0", HF_ENDPOINT="http://127.0.0.1:9",
     )  # fmt: skip
     assert made.returncode == 2, made.stderr
-    assert "openai/gsm8k: can't be loaded from the hub" in made.stderr
+    assert "openai/gsm8k, configuration main, split train: the hub can't be reached" in made.stderr
     assert "Traceback" not in made.stderr

@@ -78,7 +78,7 @@ def test_f30_an_untrusted_certificate_is_refused(tmp_path: Path) -> None:
     finally:
         loop.call_soon_threadsafe(listening.close)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(5)
+        thread.join(120)
         loop.close()
 
 
@@ -134,7 +134,7 @@ def test_answers_come_while_the_source_waits(server: ScriptedServer) -> None:
 
     def source() -> Iterator[Call]:
         yield first
-        assert got_first.wait(5)
+        assert got_first.wait(120)
         yield second
 
     answers = backend(server.url).answer(source(), MemoryJournal())
@@ -161,11 +161,13 @@ def test_an_error_of_the_source_is_raised_and_the_source_closed(server: Scripted
 
 
 def test_closing_waits_for_what_is_under_way(server: ScriptedServer) -> None:
-    server.behave = lambda seen: Act(delay_s=0.2 if seen.n else 0.0)
+    server.behave = lambda seen: Act(delay_s=1.0 if seen.n else 0.0)
     journal = MemoryJournal()
     answers = backend(server.url, concurrency=8).answer(calls(100), journal)
     next(answers)
-    time.sleep(0.1)
+    until = time.monotonic() + 120
+    while server.posts < 1 + 8 and time.monotonic() < until:
+        time.sleep(0.01)
     answers.close()  # type: ignore[attr-defined]
     posts = server.posts
     assert posts == 1 + 8

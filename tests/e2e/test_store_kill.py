@@ -42,7 +42,7 @@ def said_until_killed(process: "subprocess.Popen[str]", seconds: float) -> list[
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.communicate(timeout=seconds)
     process.send_signal(signal.SIGKILL)
-    out, _ = process.communicate(timeout=30)
+    out, _ = process.communicate(timeout=600)
     return [line.split() for line in out.splitlines(keepends=True) if line.endswith("\n")]
 
 
@@ -123,7 +123,7 @@ def test_disk_full(tmp_path: Path) -> None:
     """A file-size limit stands in for a full disk: both fail in the middle of a write."""
     folder = tmp_path / "run"
     process = start(folder, limited)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=600)
     assert process.returncode == 1
     assert "DiskFull" in err
     assert "make room" in err

@@ -39,9 +39,9 @@ ROLES = ("alpaca_eval", "mt_bench", "halueval_wild", "honeset_honesty", "honeset
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demo model with a chat template, which it has not of its own."""
+    """The base model with a chat template, which it has not of its own."""
     folder = tmp_path_factory.mktemp("serve") / "model"
-    shutil.copytree(_demo.folder(), folder)
+    shutil.copytree(_demo.folder("demo:base"), folder)
     (folder / "chat_template.jinja").write_text(TEMPLATE)
     return folder
 
@@ -140,6 +140,6 @@ def test_gpt_4_type_judges_run_whole_over_http(tmp_path: Path, server: str) -> N
     costs = json.loads((tmp_path / "run" / "costs.json").read_text())["costs"]
     assert costs["judge"]["answers"] >= 2 * len(ROLES)
     assert costs["judge"]["tokens_out"] > 0
-    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=100)
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=900)
     assert again.returncode == made.returncode
     assert json.loads((tmp_path / "run" / "costs.json").read_text())["costs"] == costs

@@ -16,7 +16,8 @@ from h3eval.errors import NoSandbox
 from h3eval.sandbox import asserts, choice, evalplus, tiers
 from h3eval.sandbox.asserts import Asserts
 from h3eval.sandbox.evalplus import Expected, Problem, Status
-from h3eval.sandbox.runner import Jail, Limits
+from h3eval.sandbox.jobs import Limits
+from h3eval.sandbox.runner import Jail
 from h3eval.sandbox.wire import encode
 
 HONEST = "def f(x): return x * 7919 + 104729"

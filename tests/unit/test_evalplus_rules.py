@@ -11,7 +11,8 @@ from evalplus_runs import needs_sandbox
 
 from h3eval.sandbox import choice, evalplus
 from h3eval.sandbox.evalplus import Comparison, Expected, Problem, _status
-from h3eval.sandbox.runner import Jail, Limits, Outcome
+from h3eval.sandbox.jobs import Limits, Outcome
+from h3eval.sandbox.runner import Jail
 from h3eval.sandbox.wire import decode, encode
 
 

@@ -84,6 +84,29 @@ def test_drift_is_the_squared_distance_of_whole_matrices(shared: bool, rank: int
     torch.testing.assert_close(drift().detach().double(), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_a_small_move_of_large_low_rank_changes_keeps_its_digits() -> None:
+    """The products that make a low-rank distance cancel: in float32 this one is lost."""
+    made = layer(True, 2)
+    with torch.no_grad():
+        for name in PROJECTIONS:
+            for part in getattr(made, name + "_vectors").parameters():
+                part.mul_(30)
+    drift = losses.Drift([made])
+    before = {name: getattr(made, name + "_vectors").b.detach().double().clone() for name in PROJECTIONS}
+    with torch.no_grad():
+        for name in PROJECTIONS:
+            getattr(made, name + "_vectors").b.mul_(1 + 3e-5)
+    expected = torch.zeros(3, dtype=torch.float64)
+    for name in PROJECTIONS:
+        vectors = getattr(made, name + "_vectors")
+        moved = (vectors.b.detach().double() - before[name]) @ vectors.a.detach().double()
+        expected += made.scale**2 * moved.pow(2).sum((1, 2))
+    torch.testing.assert_close(drift().detach(), expected, rtol=1e-4, atol=0)
+    weighted = drift().sum().float()
+    weighted.backward()
+    assert bool(made.up_proj_vectors.b.grad.isfinite().all())
+
+
 def whole(made: Mixture, name: str) -> torch.Tensor:
     weight = getattr(made, name).weight.detach().clone()
     weight = weight.expand(3, *weight.shape[-2:]) if weight.dim() == 2 else weight

@@ -1,5 +1,8 @@
 """Sweeps: their points, the front, and the scores they are chosen by."""
 
+import re
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -96,3 +99,84 @@ def test_intervals_are_a_tasks_own_or_of_the_mean() -> None:
     half = 100 * 1.96 * (2 * 0.03**2) ** 0.5 / 2
     assert made["helpful"] == pytest.approx([60 - half, 60 + half])
     assert "honest" not in made
+
+
+def test_methods_are_varied_with_their_own_parameters() -> None:
+    merge = {**MERGE, "parameters": {}, "models": [{"path": "x", "weight": 1}, {"path": "y", "weight": 1}]}
+    del merge["method"]
+    flat = grid.points(
+        {"merge": merge, "grid": {"method": ["ties", "task_arithmetic"], "density": [0.2, 0.5], "lambda": [1]}}
+    )
+    assert [point.varied for point in flat] == [
+        {"density": 0.2, "lambda": 1, "method": "ties"},
+        {"density": 0.5, "lambda": 1, "method": "ties"},
+        {"lambda": 1, "method": "task_arithmetic"},
+    ]
+    assert "density" not in flat[2].content["parameters"]
+    own = {"breadcrumbs": {"density": [0.9], "gamma": [0.01, 0.02]}, "task_arithmetic": {}}
+    made = grid.points({"merge": merge, "grid": {"lambda": [0.5, 1], **own}})
+    assert len({point.name for point in made}) == len(made) == 6
+    assert [point.varied["method"] for point in made] == ["breadcrumbs"] * 4 + ["task_arithmetic"] * 2
+    assert all(("gamma" in point.varied) == (point.varied["method"] == "breadcrumbs") for point in made)
+    nearer = grid.points({"merge": merge, "grid": {"density": [0.1], "ties": {"density": [0.7]}, "dare": {}}})
+    assert [(p.varied["method"], p.varied["density"]) for p in nearer] == [("ties", 0.7), ("dare", 0.1)]
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"method": ["ties", "dare"], "gamma": [0.1]}, "gamma: no parameter of ties, dare"),
+        ({"method": ["ties"], "dare": {"density": [0.1]}}, "does not list"),
+        ({"tise": {"density": [0.1]}}, "no 'tise'"),
+        ({"dare": {"density": 0.1}}, "grid.dare: a table of parameters, each with a list"),
+        ({"dare": {"density": [0.1]}}, "merge.method: 'ties' is not among"),
+        ({"ties": {"gamma": [0.1]}}, "gamma"),
+        ({"method": []}, "list of values"),
+    ],
+)
+def test_grids_of_methods_that_make_no_sense_are_refused(change: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        grid.points({"merge": {**MERGE, "parameters": {"density": 0.5}}, "grid": change})
+
+
+def points(task: str, metric: str, value: float | None, unit: str = "points", protocol: str = "single") -> Any:
+    """A results.json of one task whose metric is no share."""
+    held = results(one=("helpful", value, "higher", None))
+    held["tasks"][0] |= {"task": task, "protocol": protocol}
+    for each in held["estimates"]:
+        each |= {"task": task, "protocol": protocol, "metric": metric, "unit": unit, "se": 0.9, "ci": [1.9, 10.0]}
+    return held
+
+
+def test_points_are_percent_of_the_way_through_the_metrics_own_range() -> None:
+    assert sweeping.dimensions(points("mt_bench", "score", 5.5)) == {"helpful": pytest.approx(50)}
+    assert sweeping.intervals(points("mt_bench", "score", 5.5))["helpful"] == pytest.approx([10, 100])
+    assert sweeping.dimensions(points("mt_bench", "score", 1.0)) == {"helpful": pytest.approx(0, abs=1e-9)}
+    assert sweeping.dimensions(points("honeset", "h2_score", 10.0, protocol="honesty-h2")) == {"helpful": 100}
+    assert sweeping.rescaled([points("mt_bench", "score", 5.5)]) == ["mt_bench/single: score, 1 to 10 points"]
+    both = points("mt_bench", "score", 5.5)
+    both["tasks"].append({"task": "gsm8k", "protocol": "p", "dimension": "helpful", "axis": None})
+    both["estimates"].append(
+        {"task": "gsm8k", "protocol": "p", "primary": True, "value": 0.7, "direction": "higher", "unit": "proportion",
+         "se": 0.03, "metric": "accuracy"}
+    )  # fmt: skip
+    assert sweeping.dimensions(both) == {"helpful": pytest.approx(60)}
+    half = 1.96 * ((0.9 * 100 / 9) ** 2 + 3.0**2) ** 0.5 / 2
+    assert sweeping.intervals(both)["helpful"] == pytest.approx([60 - half, 60 + half])
+
+
+@pytest.mark.parametrize(
+    "held", [points("mt_bench", "score", None), points("nobody_knows", "score", 5.0), points("mt_bench", "glee", 5.0)]
+)
+def test_a_scale_that_nobody_knows_leaves_a_gap(held: dict[str, Any]) -> None:
+    assert sweeping.dimensions(held) == {"helpful": None}
+    assert sweeping.intervals(held) == {}
+    assert bool(sweeping.endless(held)) == (held["estimates"][0]["value"] is not None)
+
+
+def test_what_the_docs_show_is_read() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "merge.md").read_text()
+    found = [tomllib.loads(each) for each in re.findall(r"^```toml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)]
+    simplex_, methods = ([point.varied for point in grid.points(each)] for each in found)
+    assert [each["weights"] for each in simplex_] == ["0/1", "0.25/0.75", "0.5/0.5", "0.75/0.25", "1/0"]
+    assert [each["method"] for each in methods] == ["task_arithmetic"] * 2 + ["ties"] * 4 + ["breadcrumbs"] * 4

@@ -183,6 +183,9 @@ def test_a_sweeps_numbers_and_links(tmp_path: Path) -> None:
     assert words.count("unbeaten") == 3
     assert words.count("missing") == 2
     assert words.count("incomplete") == 1
+    assert "lowest to highest" not in " ".join(words)
+    told = page("sweep", {**sweep, "rescaled": ["mt_bench/single: score, 1 to 10 points"]}, tmp_path)
+    assert "lowest to highest: mt_bench/single: score, 1 to 10 points." in " ".join(told.words)
 
 
 def test_a_sweep_leads_only_into_its_own_folder(tmp_path: Path) -> None:

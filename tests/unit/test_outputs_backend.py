@@ -163,3 +163,13 @@ def test_replay_answers_what_was_recorded(tmp_path: Path) -> None:
 def test_replay_needs_a_run(tmp_path: Path) -> None:
     with pytest.raises(UsageError):
         replay.BACKEND(ModelSpec("replay", str(tmp_path)))
+
+
+def test_how_an_answer_ended_is_read_or_refused(tmp_path: Path) -> None:
+    row = {"task": "t", "id": "1", "text": ["a", "b"], "finish_reason": "length"}
+    engine = backend(lines(tmp_path, row))
+    found = [ask(engine, tagged("1", turn=turn)) for turn in (0, 1)]
+    assert [each.finish_reason for each in found if isinstance(each, Reply)] == ["stop", "length"]
+    for odd in ({"finish_reason": "tired"}, {"finish_reason": ["stop"]}, {"id": 1.0}, {"id": [1]}, {"task": True}):
+        with pytest.raises(ConfigError, match=f"row 1: {next(iter(odd))} = "):
+            backend(lines(tmp_path, {**row, **odd}))

@@ -8,9 +8,10 @@ import pytest
 from small_engine import SmallEngine
 from small_pipeline import RULED, Grader, Run, samples, score_of, upper
 
+from h3eval import registry
 from h3eval.config import JudgeSpec, ModelSpec
 from h3eval.errors import ConfigError
-from h3eval.judgeplan import JudgePlan, decided, disagreement, plan_judges, rule, seats
+from h3eval.judgeplan import DEMONSTRATION, JudgePlan, decided, disagreement, plan_judges, rule, seats
 from h3eval.stats.estimates import mean
 from h3eval.types import Failure, Metric, Reading, Reply, Request, Verdict
 
@@ -156,3 +157,29 @@ def test_a_judge_of_another_scale_is_refused() -> None:
 def test_a_judge_that_needs_a_model_is_not_left_without() -> None:
     with pytest.raises(ConfigError, match="needs a model"):
         planned(JudgeSpec("truthfulqa_info", "informative_yes_no"))
+
+
+def test_a_demo_model_fills_each_role_with_a_judge_that_it_can_be() -> None:
+    """Of the role's scale, with one first token to say; or with no model at all."""
+    wanted = {role: name for kind in registry.names("tasks") if kind not in ("lm_eval", "calibration")
+              for task in registry.tasks(kind) for role, name in task.judges.items()}  # fmt: skip
+    for role, name in DEMONSTRATION.items():
+        judge = registry.judge(name)
+        assert judge.scale == registry.judge(wanted[role]).scale
+        assert judge.calls == 0 or (judge.calls == 1 and not judge.complete_reply)
+    assert set(wanted) - set(DEMONSTRATION) <= {"sandbox", "asserts", "mt_bench_pairwise", "refusal_keywords"}
+
+
+def test_whoever_judges_itself_is_known_however_it_is_named() -> None:
+    task = replace(RULED, judges={"beaver_dam": "beaver_dam"})
+    engines = {"transformers:demo": SmallEngine(upper), "outputs:a": SmallEngine(upper)}
+    demo = ModelSpec("transformers", "demo")
+    for model, itself in ((demo, True), (ModelSpec("outputs", "a"), False)):
+        (plan,) = plan_judges((task,), [JudgeSpec("beaver_dam", "", demo)], engines, model).values()
+        assert (plan.judge_name, plan.demonstration, plan.self_judged) == ("unsafe_yes_no", True, itself)
+        assert plan.entry()["demonstration"] is True
+    base = JudgeSpec("beaver_dam", "unsafe_yes_no", ModelSpec("transformers", "demo:base", {"dtype": "float32"}))
+    engines[str(base.model)] = SmallEngine(upper)
+    assert plan_judges((task,), [base], engines, demo)["beaver_dam"].demonstration
+    other = JudgeSpec("beaver_dam", "unsafe_yes_no", ModelSpec("outputs", "a"))
+    assert "demonstration" not in plan_judges((task,), [other], engines, demo)["beaver_dam"].entry()

@@ -7,7 +7,8 @@ import pytest
 from h3eval.sandbox import asserts
 from h3eval.sandbox.asserts import Asserts, BrokenTests
 from h3eval.sandbox.evalplus import Status
-from h3eval.sandbox.runner import Jail, Limits
+from h3eval.sandbox.jobs import Limits
+from h3eval.sandbox.runner import Jail
 
 Pair = tuple[Jail, Jail]
 SPIN = "def f(x):\n while x: pass\n return x"
@@ -71,7 +72,7 @@ def test_the_stub_takes_plain_data_alone(jails: Pair) -> None:
     assert check(jails, swallowed, "def f(x): return object()").status == "pass"
     for text in ('{"q": 1}', '{"t": 1}', '{"t": [], "s": []}', "NaN", "[1", "", "#list 2 00", '{"s": [[]]}', "\\xff"):
         # Written where the answer's line would be, after which the program says no more.
-        code = f"import os, time\ndef f(x):\n os.write(4, b'0 0 {text}\\n')\n os._exit(0)"
+        code = f"import os, time\ndef f(x):\n os.write(4, b'0 {text}\\n')\n os._exit(0)"
         found = check(jails, "f(0)", code)
         assert (found.status, found.reason) == ("fail", "NotPlain of the program at line 1 of the tests"), text
 
@@ -83,7 +84,7 @@ def test_a_program_must_load_and_end(jails: Pair) -> None:
         ("import os; os._exit(0)", "died: exit status 0"),
         ("import os\ndef f(x): os._exit(0)", "died: exit status 0"),
         ("import ctypes\ndef f(x): ctypes.string_at(0)", "signal: signal 11"),
-        ("import os\ndef f(x):\n os.write(4, b'done 0 \\n')", "protocol: expected 0"),
+        ("import os\ndef f(x):\n os.write(4, b'done \\n')", "protocol: expected 0"),
     ):
         assert check(jails, "f(1)", code).reason == why
     code = "import os, threading\ndef f(x):\n threading.Timer(0.05, os._exit, [0]).start()\n return x"
@@ -92,7 +93,7 @@ def test_a_program_must_load_and_end(jails: Pair) -> None:
 
 
 def test_lines_out_of_turn_end_a_program(jails: Pair) -> None:
-    code = "import os\ndef f(x):\n os.write(4, b'0 0 1\\n1 0 1\\n')\n return x"
+    code = "import os\ndef f(x):\n os.write(4, b'0 1\\n1 1\\n')\n return x"
     assert check(jails, "assert f(1) == 1", code).status == "fail"
     after = "import os, threading\ndef f(x):\n threading.Timer(0.05, os.write, [4, b'1 0 1\\n']).start()\n return x"
     assert check(jails, "import time\nassert f(1) == 1\ntime.sleep(0.5)", after).status == "fail"

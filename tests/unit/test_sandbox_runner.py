@@ -10,7 +10,8 @@ import pytest
 
 from h3eval.errors import NoSandbox
 from h3eval.sandbox import choice
-from h3eval.sandbox.runner import Jail, Job, Limits, Outcome
+from h3eval.sandbox.jobs import Job, Limits, Outcome
+from h3eval.sandbox.runner import Jail
 from h3eval.sandbox.wire import decode, encode
 
 
@@ -101,9 +102,15 @@ def test_a_starved_program_does_not_sleep(jail: Jail, crowd: Callable[[], None])
         run(crowded, "def f(x): return x", [1])
         crowd()
         starved, heard = run(crowded, spin, [0.15], allowed=0.4)
+        short = Limits(seconds=0.6)
+        many, outputs = run(crowded, spin, *[[0.05]] * 6, allowed=0.4, limits=short)
         asleep, _ = run(crowded, "import time\ndef f(x): time.sleep(60)", [1], allowed=0.4)
+        slept, _ = run(crowded, "import time\ndef f(x): time.sleep(0.3)", *[[1]] * 60, allowed=0.4, limits=short)
     assert (starved.end, starved.detail, heard) == ("done", "", [b"0.15"])
     assert starved.wall_s > 3 * 0.4
+    assert (many.end, many.detail, outputs) == ("done", "", [b"0.05"] * 6)
+    assert many.wall_s > 3 * 0.6
+    assert (slept.end, slept.detail, slept.whole) == ("timeout", "by the clock on the wall", True)
     assert (asleep.end, asleep.detail) == ("timeout", "by the clock on the wall")
 
 

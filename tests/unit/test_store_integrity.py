@@ -16,7 +16,7 @@ from h3eval.schema import SCHEMA
 from h3eval.store import Reader, Store
 from h3eval.types import Fault, Reply
 
-OLD = Path(__file__).parents[1] / "fixtures" / "runs" / "schema_1"
+OLD = Path(__file__).parents[1] / "fixtures" / "stored" / "schema_1"
 N = 30
 
 

@@ -92,7 +92,7 @@ def test_what_is_saved_is_true(whole: Path, tmp_path: Path, damage: Callable[[by
 
 
 def test_an_old_run_is_saved_too(tmp_path: Path) -> None:
-    old = Path(__file__).parents[1] / "fixtures" / "runs" / "schema_1"
+    old = Path(__file__).parents[1] / "fixtures" / "stored" / "schema_1"
     assert recover(old, tmp_path / "new") == Recovery(1, 12, 24, 0, 24)
     with Reader(tmp_path / "new") as reader:
         assert len(list(reader.samples(*reader.tasks()[0]))) == 12

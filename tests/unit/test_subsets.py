@@ -11,8 +11,8 @@ from h3eval.datasets import DataSource
 from h3eval.errors import ConfigError, UnknownPlugin
 from h3eval.plan import Plan, from_manifest
 from h3eval.stats.composite import Part, preset
-from h3eval.subsets import marked, parted, subset
-from h3eval.types import Sample, Source, Task
+from h3eval.subsets import cut_short, longer, marked, parted, shortened, subset
+from h3eval.types import Reply, Request, Sample, Source, Task
 
 HUNDRED = tuple(Sample(f"row-{k}") for k in range(100))
 TABLE_3 = (
@@ -162,3 +162,36 @@ def test_every_task_of_the_lite_suite_is_a_subset_by_one_seed() -> None:
     assert all(found)
     dimensions = [registry.task(name) for name in config.suite("3h-lite").tasks]
     assert {task.axis or task.dimension for task in dimensions} == {"helpful", "honest", "harmless", "over_refusal"}
+
+
+def test_answers_cut_short_are_a_protocol_of_their_own() -> None:
+    whole = registry.task("mt_bench")
+    short = registry.task("mt_bench/single-short48")
+    assert short.id == "mt_bench/single-short48"
+    assert short.id == shortened(whole, 48).id
+    sample = next(iter(whole.samples(DataSource(demo=True))))
+    for replies in ((), (Reply("First."),)):
+        for ours, theirs in zip(short.ask(sample, replies), whole.ask(sample, replies), strict=True):
+            assert ours == replace(theirs, max_tokens=48)
+    assert "not comparable" in short.notes[0]
+    assert longer(whole, sample, 48)
+    assert not longer(short, sample, 48)
+    assert not longer(whole, None, 48)
+
+
+def test_what_is_short_already_and_what_writes_nothing_stay_as_they_are() -> None:
+    requests = [Request("complete", "x", max_tokens=16), Request("loglikelihood", "x", "y")]
+    task = replace(of(HUNDRED), ask=lambda sample, replies: requests)
+    assert shortened(task, 48).ask(HUNDRED[0], ()) == requests
+    assert not longer(task, HUNDRED[0], 48)
+
+
+def test_a_subset_may_be_cut_short_too_and_is_found_again() -> None:
+    name = "gsm8k/lm-eval-subset3-seed7-short48"
+    task = registry.task(name)
+    assert task.id == name
+    assert cut_short(task.protocol) == ("lm-eval-subset3-seed7", 48)
+    plan = Plan((task,), "m", {}, {})
+    assert from_manifest(plan.manifest()).tasks[0].id == name
+    assert cut_short("gsm8k-short0") is None
+    assert cut_short("gsm8k") is None

@@ -144,7 +144,8 @@ def _change(policy: Policy, watch: Watch, comparison: Comparison) -> Change:
     if (change.only_old or change.only_new) and not policy.shared_only:
         raise RunMismatch(
             f"{where}: the runs are of different items ({change.only_old} only in the baseline, {change.only_new} only "
-            f"in the new run; {change.other_questions} ids name another question): run both on the same data and with the same --limit, or allow it with shared_only = true"
+            f"in the new run; {change.other_questions} ids name another question): run both on the same data and with "
+            "the same --limit, or allow it with shared_only = true"
         )
     if change.direction == "none":
         raise ConfigError(f"{where}: {change.metric} is neither better when higher nor when lower")

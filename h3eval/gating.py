@@ -142,10 +142,11 @@ def _change(policy: Policy, watch: Watch, comparison: Comparison) -> Change:
         raise ConfigError(f"{where}: no metric {watch.metric!r} (metrics: {', '.join(c.metric for c in of_task)})")
     change = found[0]
     if (change.only_old or change.only_new) and not policy.shared_only:
+        others = f"; {change.other_questions} ids name another question" if change.other_questions else ""
         raise RunMismatch(
             f"{where}: the runs are of different items ({change.only_old} only in the baseline, {change.only_new} only "
-            f"in the new run; {change.other_questions} ids name another question): run both on the same data and with "
-            "the same --limit, or allow it with shared_only = true"
+            f"in the new run{others}): run both on the same data and with the same --limit, or allow it with "
+            "shared_only = true"
         )
     if change.direction == "none":
         raise ConfigError(f"{where}: {change.metric} is neither better when higher nor when lower")

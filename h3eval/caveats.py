@@ -25,7 +25,13 @@ def warnings(plan: Plan, results: Sequence[TaskResult], public_nonces: bool = Fa
         )
     if any((judge.identity or {}).get("unsafe") for judge in given.values()):
         found.append("UNSANDBOXED: the model's programs ran with the user's own rights, and may have changed anything.")
-    if own := [f"{role} (version {judge.judge.version})" for role, judge in given.items() if _own(judge)]:
+    if yours := [f"{role} ({judge.judge.name})" for role, judge in given.items() if judge.parameters]:
+        found.append(f"These judges ask by rubrics of the user's own: {', '.join(yours)}.")
+    if own := [
+        f"{role} (version {judge.judge.version})"
+        for role, judge in given.items()
+        if _own(judge) and not judge.parameters
+    ]:
         found.append(
             f"These judges ask in h3eval's own wording, so that their numbers are not comparable with "
             f"published ones: {', '.join(own)}."

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from h3eval.errors import ConfigError, RunMismatch
-from h3eval.judgeplan import SEAT, seats
+from h3eval.judgeplan import SEAT, JudgePlan, seats
 from h3eval.labels import Label, Labels, Scale, Truth, truths
 from h3eval.plan import Plan
 from h3eval.stats.arrays import Floats
@@ -61,9 +61,17 @@ def told(result: TaskResult, task: Task, plan: Plan, labels: Labels, default: st
     seen = _looked(result, scales, rows) if rows else {}
     found = {}
     for role, scale in scales.items():
-        if made := truths(labels, task, role, Scale(scale, seen.get(role, {}), labels.words or {}), role == default):
+        words = {**_declared(seats(plan.judges, role)), **seen.get(role, {})}
+        if made := truths(labels, task, role, Scale(scale, words, labels.words or {}), role == default):
             found[role] = made
     return found
+
+
+def _declared(filled: Sequence[JudgePlan]) -> dict[str, float]:
+    """The labels that the judges' own rubrics declare, whether or not a verdict has used them."""
+    return {
+        label: float(score) for judge in filled for label, score in dict(judge.parameters.get("labels") or {}).items()
+    }
 
 
 def _looked(result: TaskResult, scales: Mapping[str, str], rows: Sequence[Label]) -> dict[str, dict[str, float]]:

@@ -14,7 +14,7 @@ answer that the run holds: labels are about answers, not about questions.
 import math
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -121,6 +121,12 @@ def check_keys(row: Mapping[str, Any], place: str, allowed: Sequence[str]) -> No
         near = key.strip().casefold()
         meant = f"; write {near}" if near in allowed else ""
         raise ConfigError(f"{place}: unknown key {shown(key)}{meant} (allowed: {', '.join(allowed)})")
+
+
+def of_no_item(labels: Labels, task: Task, ids: Collection[str]) -> list[Label]:
+    """The rows that are for this task and of no sample of it: misspelt, or of other answers."""
+    rows = [row for row in labels.rows if row.task in ("", task.name, task.id)]
+    return [row for row in rows if row.role in ("", *task.judges) and row.id not in ids]
 
 
 def _word(value: Any, place: str) -> str:

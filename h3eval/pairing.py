@@ -20,6 +20,7 @@ from h3eval.questions import Names
 from h3eval.scoring import items, measure, outcome, plan_of, value_of
 from h3eval.stats.comparison import Difference, corrected_difference, holm, paired, student_difference
 from h3eval.stats.composite import DIMENSIONS
+from h3eval.stats.estimates import percents
 from h3eval.store import Reader
 from h3eval.text import canonical, digest
 from h3eval.types import Estimate, Item, Json, Metric, Task, TaskResult
@@ -323,7 +324,7 @@ def dimension(changes: Sequence[Change]) -> Difference | None:
     same are added as if they always went together, as in a composite, which can only widen the interval.
     """
     found = [(_points(change), change.difference) for change in changes]
-    if not found or any(each is None for _, each in found):
+    if not found or any(each is None or math.isnan(factor) for factor, each in found):
         return None
     parts = [(factor, each) for factor, each in found if each is not None]
     k = len(parts)
@@ -347,8 +348,8 @@ def _alike(change: Change) -> frozenset[str]:
 
 
 def _points(change: Change) -> float:
-    """Factor to percent points of the better direction."""
-    factor = 100.0 if change.unit == "proportion" else 1.0
+    """Factor to percent points of the better direction; NaN where the range of its unit is not known."""
+    factor, _ = percents(change.new) or (math.nan, 0.0)
     return -factor if change.direction == "lower" else factor
 
 

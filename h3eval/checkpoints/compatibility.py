@@ -86,7 +86,16 @@ def differences(result: Model, other: Model) -> list[Difference]:
         full = [ask(result.folder), ask(other.folder)]
         if full[0] is not None and full[1] is not None and full[0].model_type == full[1].model_type:
             ours, theirs, declared = flat(full[0].values), flat(full[1].values), full[0].declared
-    return [Difference(key, ours.get(key), theirs.get(key), _changes(key, declared)) for key in _unequal(ours, theirs)]
+    classifies = any("Classification" in str(name) for name in result.config.get("architectures") or ())
+    return [
+        Difference(key, ours.get(key), theirs.get(key), _changes(key, declared) and (classifies or not _labels(key)))
+        for key in _unequal(ours, theirs)
+    ]
+
+
+def _labels(key: str) -> bool:
+    """Is it about a classifier's labels? A model that writes has none."""
+    return key.partition(".")[0] in ("id2label", "label2id", "num_labels")
 
 
 def _changes(key: str, declared: frozenset[str] | None) -> bool:

@@ -12,7 +12,8 @@ from h3eval.commands.comparing import write
 from h3eval.commands.running import INTERRUPTED, Job, first_samples, open_engines, work
 from h3eval.commands.spending import budget_for, spent_before
 from h3eval.commands.stored import INCOMPLETE, label_scores, labels_of
-from h3eval.errors import ConfigError
+from h3eval.commands.straying import strays
+from h3eval.errors import ConfigError, UsageError
 from h3eval.importers.labelled import import_labelled, plan_for, read_set
 from h3eval.judgeplan import JudgePlan, alone, roles
 from h3eval.labels import Labels
@@ -36,6 +37,9 @@ def calibrate(args: Namespace) -> int:
             _write(Path(args.out), "card", made)
         _show(made)
         return 0
+    named = args.what in registry.names("judges") or args.what.endswith(".toml")
+    if not named and not any(mark in args.what for mark in "@:"):
+        raise UsageError(f"{args.what}: no run here, and no judge on a model ([JUDGE@]BACKEND:MODEL)")
     return of_judge(args)
 
 
@@ -43,7 +47,10 @@ def _made(folder: Path, given: str | None, labels: Labels) -> dict[str, Json]:
     """The card of a run's judge; it also goes into the run's folder, where reports find it."""
     with Reader(folder) as reader:
         plan = plan_of(reader)
-        made = card(score(reader), plan, role_of(plan, given), labels)
+        role = role_of(plan, given)
+        stray = strays(reader, [task for task in plan.tasks if role in task.judges], labels)
+        made = card(score(reader), plan, role, labels)
+    made["labels_of_no_answer"] = len(stray)
     _write(folder / cardfiles.FOLDER, made["role"], made)
     return made
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from h3eval import registry
 from h3eval.cardfiles import read_card
 from h3eval.commands import modelpages
+from h3eval.commands.straying import strays
 from h3eval.config import key_values, read_json
 from h3eval.correcting import with_labels
 from h3eval.errors import ConfigError, UsageError
@@ -66,7 +67,9 @@ def scored(reader: Reader, args: Namespace) -> Run:
         return with_cards(run, plan_of(reader), cards)
     if not labels:
         return run
-    return with_labels(run, plan_of(reader), labels_of(args, Path(args.labels)))
+    people = labels_of(args, Path(args.labels))
+    strays(reader, [task for task in plan_of(reader).tasks if task.judges], people)
+    return with_labels(run, plan_of(reader), people)
 
 
 def with_activation(run: Run, folder: Path) -> Run:

@@ -11,12 +11,13 @@ from h3eval.errors import ConfigError
 from h3eval.merge.checkpoints import NAMES
 from h3eval.merge.gradients import Gradient, number
 from h3eval.merge.methods import METHODS, Chosen, Method, check, method_name
+from h3eval.text import visible
 from h3eval.untrusted import yamls
-from h3eval.untrusted.messages import shown
+from h3eval.untrusted.messages import cut, shown
 
 KEYS = {"method", "base", "models", "parameters", "seed", "dtype", "tokenizer", "embeddings", "allow"}
 MODEL_KEYS = {"path", "name"}
-LONGEST_SHOWN = 80
+LONGEST_KEY = 80
 EMBEDDINGS = ("refuse", "intersect", "base")
 MERGEKIT_METHODS = {
     "linear": "rewarded_soup", "task_arithmetic": "task_arithmetic", "ties": "ties", "dare_linear": "dare",
@@ -272,7 +273,7 @@ def _only(given: Mapping[str, Any], allowed: Any, where: str, hint: str = "") ->
         meant = f" (did you mean {near[0]}?)" if near else ""
         known = ", ".join(sorted(allowed)) or "none"
         told = f" ({hint})" if hint else ""
-        raise ConfigError(f"{where}{shown(unknown[0])}: unknown{meant}; allowed are {known}{told}")
+        raise ConfigError(f"{where}{visible(cut(unknown[0], LONGEST_KEY))}: unknown{meant}; allowed are {known}{told}")
 
 
 def _text(key: str, value: Any) -> str | None:

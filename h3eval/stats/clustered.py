@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from h3eval.stats.arrays import student_quantile
-from h3eval.stats.estimates import UNIT, Direction, bounds, nothing
+from h3eval.stats.estimates import UNIT, Direction, bounds, nothing, spanned
 from h3eval.stats.intervals import cluster_se
 from h3eval.types import Estimate, Score
 
@@ -41,5 +41,5 @@ def clustered_mean(
         ci=None if half is None else (max(span[0], value - half), min(span[1], value + half)),
         bounds=bounds(total, n, failed, *span),
         unit=unit, direction=direction, version=version,
-        method=f"t, clustered ({count} clusters)",
+        method=f"t, clustered ({count} clusters)", details=spanned(unit, span),
     )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from h3eval.stats.arrays import Floats, root
+from h3eval.stats.estimates import percents
 from h3eval.types import Composite, Estimate, TaskResult
 
 MOST_FAILED = 0.02
@@ -133,6 +134,8 @@ def _found(part: Part, results: Sequence[TaskResult]) -> Found | None:
     estimate = _estimate(part, results)
     if estimate is None or estimate.value is None or _failed(estimate) > MOST_FAILED:
         return None
+    if part.scale != "raw" and percents(estimate) is None:
+        return None
     return _scaled(part, estimate, estimate.value)
 
 
@@ -156,14 +159,16 @@ def _unscored(part: Part, results: Sequence[TaskResult]) -> str:
 
 
 def _scaled(part: Part, estimate: Estimate, value: float) -> Found:
-    factor = 100.0 if estimate.unit == "proportion" and part.scale != "raw" else 1.0
+    """The estimate on the part's scale. Points become percent of the way through the metric's own range: 1 of 1 to 10
+    is 0 %, or a mean of percentages and points would count a whole benchmark for next to nothing."""
+    factor, zero = (1.0, 0.0) if part.scale == "raw" else percents(estimate) or (1.0, 0.0)
     se = factor * (estimate.se or 0.0)
     # A single item has no interval: its error is then not known, and taken as none.
-    low, high = estimate.ci or (value, value)
-    below, above = factor * (value - low), factor * (high - value)
+    ends = estimate.ci or (value, value)
+    below, above = factor * (value - ends[0]), factor * (ends[1] - value)
     if part.scale == "percent" and estimate.direction == "lower":
-        return Found(100.0 - factor * value, se, above, below, turned=True)
-    return Found(factor * value, se, below, above)
+        return Found(100.0 - factor * (value - zero), se, above, below, turned=True)
+    return Found(factor * (value - zero), se, below, above)
 
 
 def _correlations(terms: Sequence[_Term], shared: Sequence[Sequence[str]], together: Together) -> Floats:

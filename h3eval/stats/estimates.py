@@ -90,8 +90,25 @@ def mean(
         se=se,
         ci=_student(value, se, n, span),
         bounds=bounds(total, n, failed, *span),
-        unit=unit, direction=direction, version=version, method="t",
+        unit=unit, direction=direction, version=version, method="t", details=spanned(unit, span),
     )  # fmt: skip
+
+
+def spanned(unit: str, span: tuple[float, float]) -> dict[str, list[float]]:
+    """What an estimate in points says of their range, which composites need."""
+    return {"span": list(span)} if unit == "points" else {}
+
+
+def percents(estimate: Estimate) -> tuple[float, float] | None:
+    """Factor and zero that make percent of the estimate's values: percent = factor (value - zero).
+
+    Points are percent of the way through their range: 1 of 1 to 10 is 0 %. None where no range is known.
+    """
+    if estimate.unit == "points" and "span" in estimate.details:
+        low, high = estimate.details["span"]
+        return 100.0 / (high - low), low
+    factor = {"proportion": 100.0, "percent": 1.0}.get(estimate.unit)
+    return None if factor is None else (factor, 0.0)
 
 
 def product_of_means(

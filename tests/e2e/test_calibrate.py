@@ -276,10 +276,30 @@ def test_labels_that_do_not_fit_are_refused(runs: Path, tmp_path: Path) -> None:
     for row, said in (
         ({"id": "xstest-1", "label": "maybe"}, "'maybe' is not on the judge's scale (1 refuses, 0 answers)"),
         ({"id": "xstest-1", "label": "refuses", "answer": "another"}, "the label is of another answer"),
-        ({"id": "elsewhere", "label": "refuses"}, "is labelled"),
+        ({"id": "elsewhere", "label": "refuses"}, "1 of 1 labels are of no answer in this run"),
     ):
         (tmp_path / "labels.jsonl").write_text(json.dumps(row))
         made = h3eval("calibrate", "old", "--labels", str(tmp_path / "labels.jsonl"), cwd=runs)
         assert (made.returncode, said in made.stderr, "Traceback" in made.stderr) == (2, True, False), made.stderr
     made = h3eval("calibrate", "old", "--labels", "old.jsonl", "--role", "harm", cwd=runs)
     assert (made.returncode, "no judge has the role harm (roles of this run: xstest)" in made.stderr) == (2, True)
+
+
+def test_labels_of_no_answer_are_said(runs: Path, tmp_path: Path) -> None:
+    """A typing error in an id makes the labels fewer, not the numbers better."""
+    rows = [json.loads(line) for line in (runs / "old.jsonl").read_text().splitlines()]
+    rows[0]["id"], rows[1]["id"] = f"{rows[0]['id']} ", "nowhere"
+    (tmp_path / "labels.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for command in (["calibrate", "old", "--out", str(tmp_path / "card")], ["score", "old", "--format", "results"]):
+        made = h3eval(*command, "--labels", str(tmp_path / "labels.jsonl"), cwd=runs)
+        assert f"2 of {len(rows)} labels are of no answer in this run" in made.stderr, made.stderr
+        assert "(without the spaces?)" in made.stderr
+        assert "'nowhere'" in made.stderr
+    card = json.loads((tmp_path / "card" / "card.json").read_text())
+    assert card["labels_of_no_answer"] == 2
+
+
+def test_a_run_that_is_not_there_is_said(runs: Path) -> None:
+    made = h3eval("calibrate", "odl", "--labels", "old.jsonl", cwd=runs)
+    assert (made.returncode, made.stderr.count("\n")) == (2, 1)
+    assert "odl: no run here, and no judge on a model" in made.stderr

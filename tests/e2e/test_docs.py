@@ -258,6 +258,7 @@ PARSED_ONLY = {
     "nightly": "runs models", "merge": "needs models of the reader's; tests/e2e/test_merge.py runs it",
     "fuse": "needs models of the reader's; tests/e2e/test_fuse.py runs it", "sweep": "runs models",
     "import": "needs other tools' files; tests/differential has them",
+    "recover": "needs a damaged run; tests/unit/test_store_recovery.py runs it",
 }  # fmt: skip
 """Why the other commands are parsed, and not run; tests/e2e has runs of each."""
 ELSEWHERE = re.compile(

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from h3eval import config
-from h3eval.stats.composite import Part, Preset, compose, error_correlation, preset
+from h3eval.stats.composite import Part, Preset, _scaled, compose, error_correlation, preset
+from h3eval.stats.estimates import mean, percents
 from h3eval.types import Estimate, TaskResult
 
 
@@ -121,3 +122,12 @@ def test_the_errors_of_two_means_go_together_as_their_prompts_do() -> None:
     assert error_correlation(one, half) == pytest.approx(1 / math.sqrt(2), abs=0.1)
     assert error_correlation(one, {f"other {k}": each for k, each in enumerate(x)}) is None
     assert error_correlation(one, dict.fromkeys(one, 1.0)) is None
+
+
+def test_points_are_percent_of_their_range() -> None:
+    """MT-Bench's 1 to 10: a mean of percentages would else take 10 of 10 points for 10 %."""
+    for value, percent in ((1.0, 0.0), (5.5, 50.0), (10.0, 100.0)):
+        points = mean("score", [value, value], 0, unit="points", span=(1.0, 10.0))
+        assert _scaled(Part("mt_bench", "score"), points, value).value == pytest.approx(percent)
+        assert _scaled(Part("mt_bench", "score", scale="raw"), points, value).value == value
+    assert percents(mean("length", [3.0, 4.0], 0, unit="tokens", span=(0.0, 9.0))) is None

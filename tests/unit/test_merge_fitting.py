@@ -100,7 +100,6 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "heads": (config(num_attention_heads=8, head_dim=4), "num_attention_heads is 8 in b"),
     "kind": (config(model_type="mistral"), "model_type is 'mistral' in b"),
     "a class's own default": (config(num_key_value_heads=None), "num_key_value_heads is 4 in b, and 2 in base"),
-    "labels": (config(id2label={"0": "safe", "1": "unsafe"}), "id2label.0 is 'safe' in b"),
     "quantised": (
         config(quantization_config={"quant_method": "gptq", "bits": 4}),
         "quantization_config in config.json",
@@ -112,6 +111,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
 }
 TOLD: dict[str, tuple[Change, str]] = {
     "length": (config(max_position_embeddings=512), "max_position_embeddings is 512 in b, and 256 in base"),
+    "labels": (config(id2label={"0": "safe", "1": "unsafe"}), "id2label.0 is 'safe' in b"),
     "a key nobody knows": (config(fancy=3), "config.json: fancy is 3 in b, and not given in base"),
     "code": (config(auto_map={"AutoConfig": "a.B"}), "auto_map.AutoConfig"),
     "an end in config.json alone": (config(eos_token_id=[1, 4]), "config.json: eos_token_id: [1] in base"),

@@ -308,7 +308,7 @@ def test_a_second_digest_reads_no_weights(models: Callable[[str], Path], monkeyp
     def unread(file: Path) -> str:
         raise AssertionError(file)
 
-    monkeypatch.setattr(_weights, "_file_hash", unread)
+    monkeypatch.setattr(_weights, "file_hash", unread)
     assert _weights.weights_digest(models("mistral")) == first
 
 

@@ -209,6 +209,12 @@ def named_judges(args: Namespace, wanted: Iterable[str]) -> list[JudgeSpec]:
     if args.judges == config.DEMO:
         taken = {spec.role for spec in specs} | set(STANDARD_JUDGES)
         specs += [config.judge_spec(f"{role}={config.DEMO}", backends) for role in sorted(wanted) if role not in taken]
+    for spec in specs:
+        if spec.judge == config.RUBRIC and spec.model and spec.model.model in config.DEMO_MODELS:
+            say(
+                f"--judge {spec.role}: the demo model is too small to follow a rubric: most of its verdicts will be "
+                "unreadable; a local server does as well as an API: ...@openai:NAME,base_url=http://127.0.0.1:11434/v1"
+            )
     return specs
 
 

@@ -18,6 +18,7 @@ from scripted_server import Act, ScriptedServer, Seen, chat_answer, prompt_of
 from small_runs import h3eval
 
 from h3eval import cli, config, gating, nightly, registry, variables
+from h3eval.backends.outputs import texts
 from h3eval.datasets import DataSource
 from h3eval.errors import H3evalError
 from h3eval.fusion import settings
@@ -157,7 +158,14 @@ def labels(file: Path) -> object:
     return read_labels(file).rows
 
 
-JSON: dict[str, Callable[[Path], object]] = {"people's labels": labels, "a task's data": data_of_a_task}
+def answers(file: Path) -> object:
+    """Answers made elsewhere, whose rows name task and sample."""
+    return texts(file)
+
+
+JSON: dict[str, Callable[[Path], object]] = {
+    "people's labels": labels, "a task's data": data_of_a_task, "answers": answers,
+}  # fmt: skip
 NOT_READ = (H3evalError, ValueError, TypeError, KeyError, AttributeError)
 
 

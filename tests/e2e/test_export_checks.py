@@ -207,7 +207,7 @@ def test_parents_with_different_settings_are_refused_by_check(
     changed(other, rope_parameters={"rope_theta": 5e5, "rope_type": "default"})
     words = ["merge", "--method", "ties", "--base", str(base), "--set", "density=0.5", "--model", experts["helpful"]]
     assert main([*words, "--model", str(other), "--check", "--no-page", "--out", str(tmp_path / "out")]) == 2
-    assert "rope_parameters is" in capsys.readouterr().err
+    assert "rope_parameters.rope_theta is 500000.0 in other" in capsys.readouterr().err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other"]
 
 

@@ -163,7 +163,8 @@ def test_a_model_that_the_hub_does_not_give_is_one_line(hub: HubStub, tmp_path: 
         "run": ("run", "--model", "own/tiny", "--backend", "transformers", "--tasks", "xstest", "--data", "demo"),
         "judge": ("run", "--model", "outputs:answers.jsonl", "--tasks", "xstest", "--data", "demo",
                   "--judge", "xstest=transformers:own/tiny"),
-        "merge": ("merge", "--method", "linear", "--base", "own/tiny", "--model", "own/tiny", "--out", "merged"),
+        "merge": ("merge", "--method", "weight_average", "--base", "own/tiny", "--model", "own/tiny",
+                  "--out", "merged"),
     }[command]  # fmt: skip
     made = h3eval(*arguments, cwd=tmp_path, **environment)
     assert made.returncode == 2, made.stderr

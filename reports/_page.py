@@ -72,6 +72,11 @@ class Card:
         return sum(1 for table in self.tables if table.primary and table.primary.shown.value)
 
     @property
+    def beside(self) -> int:
+        """How many of its tasks are read beside its number and are not in it."""
+        return sum(1 for table in self.tables if table.result.axis)
+
+    @property
     def absent(self) -> tuple[tuple[Table, str], ...]:
         """The tasks without one, and why."""
         return tuple((table, _why(table)) for table in self.tables if table.primary and not table.primary.shown.value)

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -60,6 +60,19 @@ def alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+@pytest.fixture(autouse=True)
+def heard() -> Iterator[None]:
+    """Signals reach what is started here: under `nohup`, or in a script's background, they are ignored, and a child
+    inherits that."""
+    wanted = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+    ignored = [each for each in wanted if signal.getsignal(each) == signal.SIG_IGN]
+    for each in ignored:
+        signal.signal(each, signal.SIG_DFL)
+    yield
+    for each in ignored:
+        signal.signal(each, signal.SIG_IGN)
 
 
 def started(folder: Path, *words: str) -> "subprocess.Popen[str]":
@@ -176,7 +189,7 @@ def marks(folder: Path) -> dict[str, int]:
 def test_daemons_and_their_children_go_too(tmp_path: Path, number: int) -> None:
     process = lineage(tmp_path / "marks", 300)
     process.send_signal(number)
-    process.wait(60)
+    process.wait(300)
     assert waited(lambda: not any(map(alive, marks(tmp_path / "marks").values())), 300)
 
 
@@ -184,7 +197,7 @@ def test_a_guardian_that_is_killed_takes_the_command_with_it(tmp_path: Path) -> 
     process = lineage(tmp_path / "marks", 300)
     (guardian,) = psutil.Process(process.pid).children()
     guardian.kill()
-    assert process.wait(60) != 0
+    assert process.wait(300) != 0
     assert waited(lambda: not alive(marks(tmp_path / "marks")["command"]), 300)
     for name in ("daemon", "grandchild"):
         psutil.Process(marks(tmp_path / "marks")[name]).kill()

@@ -128,7 +128,6 @@ def test_what_needs_an_extra_names_it_in_one_line(
         ("run", "--model", base, "--backend", "vllm", *one): "vllm",
         ("run", "--model", base, "--judge", f"xstest=vllm:{base}", *one): "vllm",
         ("judge", "base", "--judge", f"xstest=vllm:{base}"): "vllm",
-        ("calibrate", f"vllm:{base}", "--labels", "empty.toml", "--out", "none"): "vllm",
     }
     for words, extra in wanted.items():
         line = machine.refused(*words)

